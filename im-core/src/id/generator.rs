@@ -1,0 +1,110 @@
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use super::{MsgId, NodeId};
+use crate::time::Timestamp;
+
+const SEQUENCE_BITS: u32 = 12;
+const NODE_BITS: u32 = 10;
+
+/// No id may be made until the lease is renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the node's id lease has run out; it is renewed in the background")]
+pub struct IdsExhausted;
+
+/// Makes [`MsgId`]s: 41 bits of milliseconds, 10 bits of node, 12 bits of sequence, as Snowflake lays them out.
+///
+/// Ids of one generator strictly increase. They never repeat and never go backwards across restarts, because every id's
+/// time lies inside a lease that the store made durable first: from the lease's start to its end, and the next holder
+/// of the node number starts where this lease ends. A clock that stands still or steps back only lets the generator run
+/// ahead of it, at most to the lease's end.
+///
+/// Safe to share between threads; [`next`](Self::next) is one atomic operation.
+#[derive(Debug)]
+pub struct MsgIds {
+    node: NodeId,
+    /// The last id given, without its node bits.
+    last: AtomicI64,
+    /// The first id, without its node bits, that the lease does not cover.
+    end: AtomicI64,
+}
+
+impl MsgIds {
+    /// A generator for `node` whose ids' times are at least `from` and less than `until`.
+    ///
+    /// # Panics
+    /// If `node` is greater than [`NodeId::MAX`].
+    pub fn new(node: NodeId, from: Timestamp, until: Timestamp) -> Self {
+        assert!(node <= NodeId::MAX, "a node number has ten bits");
+        Self { node, last: AtomicI64::new(at(from) - 1), end: AtomicI64::new(at(until)) }
+    }
+
+    /// The node whose number is in every id.
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// Moves the lease's end. It never moves backwards.
+    pub fn extend(&self, until: Timestamp) {
+        self.end.fetch_max(at(until), Ordering::AcqRel);
+    }
+
+    /// The next id, with the time `now` if the generator has not run ahead of it.
+    ///
+    /// # Errors
+    /// [`IdsExhausted`] if the lease's end was reached.
+    pub fn next(&self, now: Timestamp) -> Result<MsgId, IdsExhausted> {
+        let end = self.end.load(Ordering::Acquire);
+        let step = |last: i64| Some((last + 1).max(at(now))).filter(|next| *next < end);
+        let last =
+            self.last.fetch_update(Ordering::AcqRel, Ordering::Acquire, step).map_err(|_| IdsExhausted)?;
+        Ok(self.compose((last + 1).max(at(now))))
+    }
+
+    fn compose(&self, logical: i64) -> MsgId {
+        let sequence = logical & ((1 << SEQUENCE_BITS) - 1);
+        let millis = logical >> SEQUENCE_BITS;
+        MsgId(millis << (SEQUENCE_BITS + NODE_BITS) | i64::from(self.node.0) << SEQUENCE_BITS | sequence)
+    }
+}
+
+/// The first id of a millisecond, without its node bits.
+fn at(time: Timestamp) -> i64 {
+    time.0.max(0) << SEQUENCE_BITS
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_increase_when_the_clock_steps_back() {
+        let ids = MsgIds::new(NodeId(3), Timestamp(1_000), Timestamp(9_000));
+        let first = ids.next(Timestamp(5_000)).unwrap();
+        let second = ids.next(Timestamp(2_000)).unwrap();
+        assert!(second > first);
+    }
+
+    #[test]
+    fn a_lease_that_ran_out_gives_no_id_until_it_is_extended() {
+        let ids = MsgIds::new(NodeId(0), Timestamp(10), Timestamp(20));
+        assert_eq!(ids.next(Timestamp(20)), Err(IdsExhausted));
+        ids.extend(Timestamp(30));
+        assert!(ids.next(Timestamp(20)).is_ok());
+    }
+
+    #[test]
+    fn the_next_holder_of_a_node_starts_above_every_id_of_the_last() {
+        let old = MsgIds::new(NodeId(7), Timestamp(0), Timestamp(100));
+        let last = old.next(Timestamp(99)).unwrap();
+        let new = MsgIds::new(NodeId(7), Timestamp(100), Timestamp(200));
+        assert!(new.next(Timestamp(5)).unwrap() > last);
+    }
+
+    #[test]
+    fn a_millisecond_that_overflows_runs_into_the_next() {
+        let ids = MsgIds::new(NodeId(1), Timestamp(0), Timestamp(1_000));
+        let made: Vec<_> = (0..10_000).map(|_| ids.next(Timestamp(1)).unwrap()).collect();
+        assert!(made.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+}

@@ -1,0 +1,77 @@
+use std::fmt;
+
+macro_rules! number_id {
+    ($(#[$doc:meta])* $name:ident($inner:ty)) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(pub $inner);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+    };
+}
+
+number_id! {
+    /// A group: a positive number.
+    GroupId(i64)
+}
+number_id! {
+    /// A stored message, unique in the whole system and ordered by time, roughly. Only [`Version`]s order exactly.
+    MsgId(i64)
+}
+number_id! {
+    /// One link, unique in the whole system and never used again.
+    ConnId(i64)
+}
+number_id! {
+    /// One server process, leased from the store: 0 to [`NodeId::MAX`].
+    NodeId(u16)
+}
+number_id! {
+    /// A place in one timeline. The first entry has version 1, each next one the next number; 0 is before the first.
+    Version(i64)
+}
+number_id! {
+    /// The order of logins of one user, given by the router. The greater survives a conflict.
+    LoginEpoch(u64)
+}
+number_id! {
+    /// What kind of device a link serves. See the constants; other numbers are allowed and compared as they are.
+    DeviceType(i32)
+}
+
+impl NodeId {
+    /// The greatest node number: ten bits of every [`MsgId`] name the node that made it.
+    pub const MAX: Self = Self(1023);
+}
+
+impl Version {
+    /// Before the first entry.
+    pub const ZERO: Self = Self(0);
+
+    /// The version after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl DeviceType {
+    /// The client did not say.
+    pub const UNSPECIFIED: Self = Self(0);
+    /// An Android phone.
+    pub const ANDROID: Self = Self(1);
+    /// An iPhone.
+    pub const IOS: Self = Self(2);
+    /// A desktop program.
+    pub const DESKTOP: Self = Self(3);
+    /// A web page.
+    pub const WEB: Self = Self(4);
+    /// A mini-program inside another app.
+    pub const MINI_PROGRAM: Self = Self(5);
+    /// A tablet.
+    pub const TABLET: Self = Self(6);
+}

@@ -1,0 +1,9 @@
+//! What the library asks of the world outside: who may log in, what time it is, how to wake a phone.
+
+mod authenticator;
+mod clock;
+mod wake_up;
+
+pub use authenticator::{AuthError, Authenticator, Credentials, Identity};
+pub use clock::Clock;
+pub use wake_up::{LogWakeUp, WakeUp, WakeUpError};

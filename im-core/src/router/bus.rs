@@ -1,0 +1,61 @@
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+
+use crate::id::{ConnId, NodeId};
+use crate::session::{KickReason, Push};
+
+/// What a link is to get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parcel {
+    /// A push: a hint, which may be dropped.
+    Push(Push),
+    /// A kick. May be lost as well; the gate finds out from [`Routes::missing`](super::Routes::missing).
+    Kick {
+        /// Why.
+        reason: KickReason,
+        /// For [`KickReason::GoingAway`]: when to come back.
+        retry_after: Option<Duration>,
+    },
+}
+
+/// A parcel for one link of one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// The node that holds the link.
+    pub node: NodeId,
+    /// The link.
+    pub conn: ConnId,
+    /// What it gets.
+    pub parcel: Parcel,
+}
+
+/// The bus could not take the batch.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum BusError {
+    /// It could not be reached. What was published is lost; readers find the gap.
+    #[error("the bus is unavailable")]
+    Unavailable(#[source] Option<std::sync::Arc<dyn std::error::Error + Send + Sync>>),
+}
+
+/// What arrives for one node, a batch at a time. Ends when the bus is closed.
+pub type Subscription = BoxStream<'static, Vec<Delivery>>;
+
+/// Carries parcels from logic to gates. Best effort: parcels may be lost, doubled or reordered between any two batches.
+#[async_trait]
+pub trait Bus: Send + Sync + 'static {
+    /// Sends a batch, each parcel to its node. Does not wait for a slow node: what does not fit in its queue is dropped,
+    /// pushes before kicks.
+    ///
+    /// # Errors
+    /// [`BusError::Unavailable`].
+    async fn publish(&self, batch: Vec<Delivery>) -> Result<(), BusError>;
+
+    /// What is published for `node` from now on. A second subscription of the same node replaces the first.
+    ///
+    /// # Errors
+    /// [`BusError::Unavailable`].
+    async fn subscribe(&self, node: NodeId) -> Result<Subscription, BusError>;
+}

@@ -1,0 +1,10 @@
+//! Where users are, and how to reach the gates that hold their links.
+//!
+//! Both are hints: losing them loses no message (idea 1 of the design). [`Routes`] decides which of two conflicting
+//! logins survives; [`Bus`] carries pushes and kicks to the node that holds a link.
+
+mod bus;
+mod routes;
+
+pub use bus::{Bus, BusError, Delivery, Parcel, Subscription};
+pub use routes::{KickPolicy, Registration, Route, RouteError, Routes};

@@ -1,0 +1,61 @@
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::id::{DeviceId, Uid, Version};
+use crate::message::TimelineId;
+
+/// A device says: I hold everything up to this version of this timeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CursorAck {
+    /// Whose device.
+    pub uid: Uid,
+    /// Which device.
+    pub device: DeviceId,
+    /// Of which timeline: the user's own, or a group's.
+    pub timeline: TimelineId,
+    /// Up to where, inclusive.
+    pub version: Version,
+}
+
+/// Where one device is in a timeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// Which device.
+    pub device: DeviceId,
+    /// It holds everything up to this version.
+    pub version: Version,
+}
+
+/// What each device acknowledged, by (user, device, timeline). Nothing is read back to a client from here: cursors decide
+/// whom to hint and wake, and what a receipt says.
+#[async_trait]
+pub trait Cursors: Send + Sync + 'static {
+    /// Moves cursors.
+    ///
+    /// # Contract
+    /// - A cursor becomes the greater of what it was and what is acknowledged; it never goes back.
+    /// - An acknowledgement above the timeline's head is refused and changes nothing.
+    /// - Durable when answered `Ok`, like an append.
+    ///
+    /// # Atomicity
+    /// Each acknowledgement has its own answer.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves each cursor moved or not. Repeating is harmless.
+    ///
+    /// # Errors
+    /// Per acknowledgement: `AheadOfHead`; `Unavailable`, `Corrupt`.
+    async fn ack(&self, acks: Vec<CursorAck>) -> Vec<Result<(), StoreError>>;
+
+    /// The cursors of all devices of users in timelines.
+    ///
+    /// # Contract
+    /// One list for each pair asked, in order, sorted by device; a device that never acknowledged is not listed.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    async fn cursors(&self, of: Vec<(Uid, TimelineId)>) -> Result<Vec<Vec<Cursor>>, StoreError>;
+}

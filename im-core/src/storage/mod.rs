@@ -1,0 +1,25 @@
+//! What the library asks of a store.
+//!
+//! [`Store`] is one object because its parts share transactions: [`Timelines`] (the truth), [`Conversations`] (moved by
+//! every append), [`Cursors`] (what each device has), [`Nodes`] (who may make ids). An adapter implements the four
+//! traits and is right when the conformance suite says so.
+//!
+//! All calls are batched and object-safe. A slice of requests gets a vector of answers in the same order. Every adapter
+//! bounds the time of every call by itself and answers [`StoreErrorKind::Unavailable`] when it is over.
+
+mod conversations;
+mod cursors;
+mod error;
+mod nodes;
+mod timelines;
+
+pub use conversations::{Conversation, Conversations};
+pub use cursors::{Cursor, CursorAck, Cursors};
+pub use error::{StoreError, StoreErrorKind};
+pub use nodes::{NodeLease, Nodes};
+pub use timelines::{Found, Head, Page, Placed, Post, Read, Timelines};
+
+/// Everything that is kept. Implemented for whatever implements its parts.
+pub trait Store: Timelines + Conversations + Cursors + Nodes {}
+
+impl<T: Timelines + Conversations + Cursors + Nodes + ?Sized> Store for T {}

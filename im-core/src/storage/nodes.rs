@@ -1,0 +1,56 @@
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::id::NodeId;
+use crate::time::Timestamp;
+
+/// The right to make ids with a node's number, for times from `from` to `until`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeLease {
+    /// The number.
+    pub node: NodeId,
+    /// Which taking of this number it is: a later holder has a greater one.
+    pub epoch: i64,
+    /// The first moment that ids may carry: at or after every earlier lease's end.
+    pub from: Timestamp,
+    /// The first moment that ids may not carry.
+    pub until: Timestamp,
+}
+
+/// Leases of node numbers, so that no id is ever made twice.
+#[async_trait]
+pub trait Nodes: Send + Sync + 'static {
+    /// Takes a node number for `holder`, until `ttl` after the lease's start.
+    ///
+    /// # Contract
+    /// - The holder's last number, if it still has it, at once and under a new epoch (a restart: the old process can no longer renew);
+    ///   else the lowest number that nobody holds or whose lease ended at or before `now`.
+    /// - `from` is the later of `now` and the number's last `until`; `until` is `from + ttl`.
+    /// - Durable when answered `Ok`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave the lease taken; taking again under the same holder supersedes it.
+    ///
+    /// # Errors
+    /// `LeaseLost` when all 1,024 numbers are held; `Unavailable`, `Corrupt`.
+    async fn lease_node(&self, holder: &str, now: Timestamp, ttl: Duration) -> Result<NodeLease, StoreError>;
+
+    /// Moves a lease's end to the later of its `until` and `now + ttl`.
+    ///
+    /// # Contract
+    /// Only the newest epoch of the number may renew. Durable when answered `Ok`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave the lease renewed, which harms nobody.
+    ///
+    /// # Errors
+    /// `LeaseLost` when a later epoch took the number; `Unavailable`, `Corrupt`.
+    async fn renew_node(
+        &self,
+        lease: &NodeLease,
+        now: Timestamp,
+        ttl: Duration,
+    ) -> Result<NodeLease, StoreError>;
+}
