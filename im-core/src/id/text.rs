@@ -22,7 +22,7 @@ pub enum IdError {
 }
 
 macro_rules! text_id {
-    ($(#[$doc:meta])* $name:ident, $min:expr, $max:expr) => {
+    ($(#[$doc:meta])* $name:ident, $range:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(Arc<str>);
@@ -34,9 +34,9 @@ macro_rules! text_id {
             /// [`IdError`] if the text is too short or too long.
             pub fn new(text: &str) -> Result<Self, IdError> {
                 match text.len() {
-                    len if len < $min => Err(IdError::Empty),
-                    len if len > $max => Err(IdError::TooLong { len, max: $max }),
-                    _ => Ok(Self(text.into())),
+                    len if ($range).contains(&len) => Ok(Self(text.into())),
+                    0 => Err(IdError::Empty),
+                    len => Err(IdError::TooLong { len, max: *($range).end() }),
                 }
             }
 
@@ -75,16 +75,16 @@ macro_rules! text_id {
 
 text_id! {
     /// A user: 1 to 64 bytes of UTF-8, named by the integrator's user centre.
-    Uid, 1, MAX_UID_LEN
+    Uid, 1..=MAX_UID_LEN
 }
 text_id! {
     /// A device of one user: at most 64 bytes. Empty for clients that do not name their device.
-    DeviceId, 0, MAX_DEVICE_ID_LEN
+    DeviceId, 0..=MAX_DEVICE_ID_LEN
 }
 text_id! {
     /// The id that a client gives a message, unique for its sender: 1 to 64 bytes. A repeat with the same id is answered
     /// like the first.
-    ClientMsgId, 1, MAX_CLIENT_MSG_ID_LEN
+    ClientMsgId, 1..=MAX_CLIENT_MSG_ID_LEN
 }
 
 impl Default for DeviceId {

@@ -19,7 +19,10 @@ pub struct Credentials {
 impl std::fmt::Debug for Credentials {
     /// Leaves the token out, so that it gets into no log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials").field("uid", &self.uid).field("device", &self.device).finish_non_exhaustive()
+        f.debug_struct("Credentials")
+            .field("uid", &self.uid)
+            .field("device", &self.device)
+            .finish_non_exhaustive()
     }
 }
 

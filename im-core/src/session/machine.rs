@@ -14,7 +14,7 @@ use super::{
 use crate::id::{ConnId, DeviceId, DeviceType, GroupId, MsgId, NodeId, Uid, Version};
 use crate::message::TimelineId;
 use crate::ports::Credentials;
-use crate::time::{Tick, Timestamp};
+use crate::time::Tick;
 
 /// One link's life. See the [module](super) for the rules that it keeps.
 #[derive(Debug)]
@@ -92,7 +92,9 @@ impl Session {
     pub fn next_deadline(&self) -> Option<Tick> {
         match &self.state {
             State::Closed => None,
-            State::Ready(ready) => Some(ready.token_ends.map_or(self.deadline, |ends| ends.min(self.deadline))),
+            State::Ready(ready) => {
+                Some(ready.token_ends.map_or(self.deadline, |ends| ends.min(self.deadline)))
+            }
             _ => Some(self.deadline),
         }
     }
@@ -161,7 +163,8 @@ impl Session {
             Some((request, credentials))
         });
         let Some((request, credentials)) = login else {
-            let body = frame::auth_refused(ErrorCode::UndecodableBody, ErrorCode::UndecodableBody.to_string());
+            let body =
+                frame::auth_refused(ErrorCode::UndecodableBody, ErrorCode::UndecodableBody.to_string());
             effects.push(Effect::Write(frame::reply(&ticket, body)));
             return self.close(CloseReason::Refused, effects);
         };
@@ -174,13 +177,16 @@ impl Session {
             node: self.node,
         });
         let noop_version = request.capabilities.iter().any(|name| name == NOOP_VERSION);
-        self.state = State::Authenticating(Box::new(Pending { ticket, caller: caller.clone(), noop_version }));
+        self.state =
+            State::Authenticating(Box::new(Pending { ticket, caller: caller.clone(), noop_version }));
         effects.push(Effect::Login(Login { caller, credentials }));
     }
 
     fn on_verdict(&mut self, now: Tick, verdict: Verdict, effects: &mut Vec<Effect>) {
         let State::Authenticating(_) = &self.state else { return };
-        let State::Authenticating(pending) = std::mem::replace(&mut self.state, State::Closed) else { return };
+        let State::Authenticating(pending) = std::mem::replace(&mut self.state, State::Closed) else {
+            return;
+        };
         match verdict {
             Verdict::Granted(granted) => self.admit(now, *pending, &granted, effects),
             Verdict::Refused { code, message } => {
@@ -358,7 +364,9 @@ fn seq_fits(cmd: CmdId, seq: Seq) -> bool {
         Seq::NOOP => cmd == CmdId::NOOP,
         Seq::IDENTIFY => cmd == CmdId::AUTH,
         Seq::SIGNALLING => cmd == CmdId::SIGNALLING,
-        Seq::PUSH => [CmdId::PUSH_ACK, CmdId::S2C, CmdId::C2C_PUSH, CmdId::C2G_PUSH, CmdId::CTRL_PUSH].contains(&cmd),
+        Seq::PUSH => {
+            [CmdId::PUSH_ACK, CmdId::S2C, CmdId::C2C_PUSH, CmdId::C2G_PUSH, CmdId::CTRL_PUSH].contains(&cmd)
+        }
         _ => true,
     }
 }

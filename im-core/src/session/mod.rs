@@ -14,8 +14,6 @@ mod frame;
 mod limits;
 mod machine;
 mod rate;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

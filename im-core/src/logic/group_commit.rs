@@ -1,0 +1,1 @@
+//! Gathers posts while a batch is being written.
