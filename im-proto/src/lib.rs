@@ -9,6 +9,7 @@ mod error;
 mod frame;
 mod header;
 mod limits;
+mod redact;
 
 /// The protobuf messages that are the frames' bodies, generated from `proto/im/v1`.
 pub mod v1 {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use prost_build::Module;
+use protox::prost_reflect::prost_types::FileDescriptorProto;
 use thiserror::Error;
 
 /// The protobuf package, and the folder of its files.
@@ -34,11 +35,25 @@ pub(crate) fn target() -> PathBuf {
 
 /// What the `.proto` files give.
 pub(crate) fn code() -> Result<String, Error> {
+    let module = Module::from_protobuf_package_name(PACKAGE);
+    let requests = files()?.into_iter().map(|file| (module.clone(), file)).collect();
+    config().generate(requests)?.remove(&module).ok_or(Error::Empty)
+}
+
+/// The `.proto` files, parsed.
+pub(crate) fn files() -> Result<Vec<FileDescriptorProto>, Error> {
     let root = im_proto().join("proto");
     let descriptors = protox::compile(proto_files(&root.join("im/v1"))?, [&root])?;
-    let module = Module::from_protobuf_package_name(PACKAGE);
-    let requests = descriptors.file.into_iter().map(|file| (module.clone(), file)).collect();
-    prost_build::Config::new().bytes(["."]).generate(requests)?.remove(&module).ok_or(Error::Empty)
+    Ok(descriptors.file)
+}
+
+fn config() -> prost_build::Config {
+    let mut config = prost_build::Config::new();
+    // A body's `bytes` are slices of the buffer that was read.
+    config.bytes(["."]);
+    // im-proto writes these two by hand, to keep the token out of logs.
+    config.skip_debug([".im.v1.AuthRequest", ".im.v1.LogoutRequest"]);
+    config
 }
 
 /// In order of name, so that the same files always give the same code.

@@ -2,6 +2,8 @@
 //! the committed code is not what the `.proto` files give. It needs no `protoc`.
 
 mod generate;
+#[cfg(test)]
+mod schema;
 
 use std::fs;
 use std::io::{self, Write};
