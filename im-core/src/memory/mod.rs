@@ -1,1 +1,19 @@
-//! memory
+//! Reference adapters: always there, small, obviously right.
+//!
+//! [`MemoryStore`] shows what the [`Store`](crate::storage::Store) contracts mean, and is what tests and the simulation run on; it keeps
+//! nothing across a restart. [`MemoryRoutes`] and [`MemoryBus`] are production code for a server of one process: routes and
+//! parcels are hints, so there is nothing to keep.
+//!
+//! None of them spawns, waits or reads a clock, and everything iterates in a fixed order, so that a seeded run replays.
+
+mod bus;
+mod nodes;
+mod routes;
+mod state;
+mod store;
+mod timeline;
+
+pub use bus::MemoryBus;
+pub use routes::MemoryRoutes;
+pub use state::State;
+pub use store::MemoryStore;

@@ -1,1 +1,3 @@
-//! testing
+//! What proves an adapter, and what proves the whole: suites that an outside adapter can run, and a simulated cluster.
+
+pub mod conformance;

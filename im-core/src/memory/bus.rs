@@ -1,0 +1,187 @@
+use std::collections::{BTreeMap, VecDeque};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use async_trait::async_trait;
+use futures::Stream;
+
+use crate::id::{ConnId, NodeId};
+use crate::router::{Bus, BusError, Delivery, Parcel, Subscription};
+
+/// What a queued parcel counts besides its body.
+const PARCEL_OVERHEAD: usize = 128;
+
+/// The bus of a server of one process: a bounded queue a node, emptied whole at each wake-up.
+///
+/// Publishing never waits. When a node's queue is full the oldest pushes go first: a newer push shows its receiver that
+/// something is missing, an older one does not. Kicks are always kept, one a link. Parcels for a node that
+/// nobody subscribed for are dropped.
+#[derive(Debug)]
+pub struct MemoryBus {
+    capacity: usize,
+    queues: Mutex<BTreeMap<NodeId, Arc<Queue>>>,
+}
+
+impl Default for MemoryBus {
+    fn default() -> Self {
+        Self::new(Self::DEFAULT_CAPACITY)
+    }
+}
+
+impl MemoryBus {
+    /// The queue of a node: 64 MiB, some hundred thousand short messages, which a gate that is stalled for a second stays below.
+    pub const DEFAULT_CAPACITY: usize = 64 << 20;
+
+    /// A bus whose queues hold pushes of at most `capacity` bytes each. A push counts its body, shared or not, and
+    /// 128 bytes.
+    pub fn new(capacity: usize) -> Self {
+        Self { capacity, queues: Mutex::default() }
+    }
+
+    fn queue(&self, node: NodeId) -> Option<Arc<Queue>> {
+        lock(&self.queues).get(&node).cloned()
+    }
+}
+
+impl Drop for MemoryBus {
+    fn drop(&mut self) {
+        for queue in lock(&self.queues).values() {
+            queue.close();
+        }
+    }
+}
+
+#[async_trait]
+impl Bus for MemoryBus {
+    async fn publish(&self, batch: Vec<Delivery>) -> Result<(), BusError> {
+        let mut by_node: BTreeMap<NodeId, Vec<Delivery>> = BTreeMap::new();
+        for delivery in batch {
+            by_node.entry(delivery.node).or_default().push(delivery);
+        }
+        for (node, batch) in by_node {
+            if let Some(queue) = self.queue(node) {
+                queue.put(batch, self.capacity);
+            }
+        }
+        Ok(())
+    }
+
+    async fn subscribe(&self, node: NodeId) -> Result<Subscription, BusError> {
+        let queue = Arc::new(Queue::default());
+        if let Some(replaced) = lock(&self.queues).insert(node, queue.clone()) {
+            replaced.close();
+        }
+        Ok(Box::pin(Batches(queue)))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Queue(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    pushes: VecDeque<Delivery>,
+    /// What `pushes` count.
+    bytes: usize,
+    /// At most one a link, so the links bound them.
+    kicks: BTreeMap<ConnId, Delivery>,
+    closed: bool,
+    reader: Option<Waker>,
+}
+
+impl Queue {
+    fn put(&self, batch: Vec<Delivery>, capacity: usize) {
+        let mut waiting = lock(&self.0);
+        if waiting.closed {
+            return;
+        }
+        for delivery in batch {
+            waiting.put(delivery);
+        }
+        waiting.shrink(capacity);
+        wake(waiting);
+    }
+
+    fn close(&self) {
+        let mut waiting = lock(&self.0);
+        waiting.closed = true;
+        wake(waiting);
+    }
+}
+
+impl Waiting {
+    fn put(&mut self, delivery: Delivery) {
+        match &delivery.parcel {
+            Parcel::Push(_) => {
+                self.bytes = self.bytes.saturating_add(weight(&delivery));
+                self.pushes.push_back(delivery);
+            }
+            Parcel::Kick { .. } => {
+                self.kicks.insert(delivery.conn, delivery);
+            }
+        }
+    }
+
+    fn shrink(&mut self, capacity: usize) {
+        while self.bytes > capacity {
+            let Some(dropped) = self.pushes.pop_front() else { break };
+            self.bytes -= weight(&dropped);
+        }
+    }
+
+    fn take(&mut self) -> Vec<Delivery> {
+        self.bytes = 0;
+        let kicks = std::mem::take(&mut self.kicks).into_values();
+        std::mem::take(&mut self.pushes).into_iter().chain(kicks).collect()
+    }
+}
+
+/// The subscriber's end of a queue: everything that waits, as one batch.
+struct Batches(Arc<Queue>);
+
+impl Stream for Batches {
+    type Item = Vec<Delivery>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut waiting = lock(&self.0.0);
+        let batch = waiting.take();
+        if !batch.is_empty() {
+            return Poll::Ready(Some(batch));
+        }
+        if waiting.closed {
+            return Poll::Ready(None);
+        }
+        waiting.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Batches {
+    fn drop(&mut self) {
+        let mut waiting = lock(&self.0.0);
+        waiting.closed = true;
+        waiting.take();
+    }
+}
+
+fn weight(delivery: &Delivery) -> usize {
+    match &delivery.parcel {
+        Parcel::Push(push) => push.body.len() + PARCEL_OVERHEAD,
+        Parcel::Kick { .. } => PARCEL_OVERHEAD,
+    }
+}
+
+/// Wakes the reader with the lock released.
+fn wake(mut waiting: MutexGuard<'_, Waiting>) {
+    let reader = waiting.reader.take();
+    drop(waiting);
+    if let Some(reader) = reader {
+        reader.wake();
+    }
+}
+
+/// Nothing that runs under these locks panics halfway.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,60 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::id::NodeId;
+use crate::storage::{NodeLease, StoreError, StoreErrorKind};
+use crate::time::Timestamp;
+
+/// Who holds which node number.
+#[derive(Clone, Debug, Default)]
+pub(super) struct NodeTable {
+    rows: BTreeMap<NodeId, Row>,
+}
+
+#[derive(Clone, Debug)]
+struct Row {
+    holder: String,
+    epoch: i64,
+    until: Timestamp,
+}
+
+impl NodeTable {
+    /// Takes a number.
+    pub(super) fn lease(
+        &mut self,
+        holder: &str,
+        now: Timestamp,
+        ttl: Duration,
+    ) -> Result<NodeLease, StoreError> {
+        let lost = StoreError::new(StoreErrorKind::LeaseLost, "lease_node");
+        let node = self.number_of(holder).or_else(|| self.lowest_free(now)).ok_or(lost)?;
+        let last = self.rows.get(&node);
+        let from = last.map_or(now, |last| last.until.max(now));
+        let epoch = last.map_or(1, |last| last.epoch + 1);
+        let until = from + ttl;
+        self.rows.insert(node, Row { holder: holder.to_owned(), epoch, until });
+        Ok(NodeLease { node, epoch, from, until })
+    }
+
+    /// Moves a lease's end.
+    pub(super) fn renew(
+        &mut self,
+        lease: &NodeLease,
+        now: Timestamp,
+        ttl: Duration,
+    ) -> Result<NodeLease, StoreError> {
+        let row = self.rows.get_mut(&lease.node).filter(|row| row.epoch == lease.epoch);
+        let row = row.ok_or_else(|| StoreError::new(StoreErrorKind::LeaseLost, "renew_node"))?;
+        row.until = row.until.max(now + ttl);
+        Ok(NodeLease { until: row.until, ..lease.clone() })
+    }
+
+    fn number_of(&self, holder: &str) -> Option<NodeId> {
+        self.rows.iter().find(|(_, row)| row.holder == holder).map(|(node, _)| *node)
+    }
+
+    fn lowest_free(&self, now: Timestamp) -> Option<NodeId> {
+        let free = |node: &NodeId| self.rows.get(node).is_none_or(|row| row.until <= now);
+        (0..=NodeId::MAX.0).map(NodeId).find(free)
+    }
+}

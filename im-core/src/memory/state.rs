@@ -1,0 +1,126 @@
+use std::collections::BTreeMap;
+
+use super::nodes::NodeTable;
+use super::timeline::Timeline;
+use crate::id::{DeviceId, MsgId, Uid, Version};
+use crate::message::{SendKey, TimelineId};
+use crate::storage::{
+    Conversation, Cursor, CursorAck, Found, Head, Page, Placed, Post, Read, StoreError, StoreErrorKind,
+};
+
+/// What a store holds, and the steps that change it, as plain functions.
+///
+/// Cloning copies everything (contents are shared, they never change). The steps of an append stand alone, so that the simulation's mutants
+/// can leave one out: [`repeat_of`](Self::repeat_of), [`check_msgid`](Self::check_msgid), [`place`](Self::place).
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    timelines: BTreeMap<TimelineId, Timeline>,
+    sends: BTreeMap<(Uid, SendKey), Found>,
+    cursors: BTreeMap<(Uid, TimelineId), BTreeMap<DeviceId, Version>>,
+    pub(super) nodes: NodeTable,
+}
+
+impl State {
+    /// Stores one post, or recognises it: what [`Timelines::append`](crate::storage::Timelines::append) does with each.
+    ///
+    /// # Errors
+    /// `KeyReused`, `MsgIdReused`.
+    pub fn append(&mut self, post: Post) -> Result<Placed, StoreError> {
+        if let Some(known) = self.repeat_of(&post) {
+            return known;
+        }
+        self.check_msgid(&post)?;
+        Ok(self.place(post))
+    }
+
+    /// The answer to a post whose key is known: its first placement, or `KeyReused` if it says something else now. `None` if the
+    /// key is new.
+    pub fn repeat_of(&self, post: &Post) -> Option<Result<Placed, StoreError>> {
+        let found = self.sends.get(&(post.message.from.clone(), post.message.key.clone()))?;
+        Some(match found.digest == post.message.digest() {
+            true => Ok(found.placed.clone()),
+            false => Err(StoreError::new(StoreErrorKind::KeyReused, "append")),
+        })
+    }
+
+    /// Whether the msgid is free in the post's timelines.
+    ///
+    /// # Errors
+    /// `MsgIdReused` if it is not.
+    pub fn check_msgid(&self, post: &Post) -> Result<(), StoreError> {
+        let taken = |timeline| self.locate(timeline, post.message.msgid).is_some();
+        match taken(&post.home) || post.copy.as_ref().is_some_and(taken) {
+            true => Err(StoreError::new(StoreErrorKind::MsgIdReused, "append")),
+            false => Ok(()),
+        }
+    }
+
+    /// Gives a post its versions, stores it, and remembers its key. Checks nothing.
+    pub fn place(&mut self, post: Post) -> Placed {
+        let Post { message, home, copy } = post;
+        let copy = copy.filter(|copy| *copy != home);
+        let (msgid, sent_at, digest) = (message.msgid, message.sent_at, message.digest());
+        let key = (message.from.clone(), message.key.clone());
+
+        let copy = copy.map(|copy| self.timeline(&copy).push(&copy, message.clone()));
+        let home = self.timeline(&home).push(&home, message);
+        let placed = Placed { msgid, sent_at, home, copy, repeated: false };
+        let again = Placed { repeated: true, ..placed.clone() };
+        self.sends.insert(key, Found { digest, placed: again });
+        placed
+    }
+
+    /// Reads a part of a timeline.
+    pub fn read(&self, read: &Read) -> Page {
+        self.timelines.get(&read.timeline).map(|timeline| timeline.read(read)).unwrap_or_default()
+    }
+
+    /// A timeline's bounds.
+    pub fn head(&self, timeline: &TimelineId) -> Head {
+        let head = self.timelines.get(timeline).map(Timeline::head).unwrap_or_default();
+        Head { floor: Version::ZERO, head }
+    }
+
+    /// What is remembered of a send.
+    pub fn find(&self, key: &(Uid, SendKey)) -> Option<&Found> {
+        self.sends.get(key)
+    }
+
+    /// A message's version in a timeline.
+    pub fn locate(&self, timeline: &TimelineId, msgid: MsgId) -> Option<Version> {
+        self.timelines.get(timeline)?.locate(msgid)
+    }
+
+    /// A page of a user's conversations, the newest first.
+    pub fn conversations(&self, owner: &Uid, before: Option<Version>, limit: usize) -> Vec<Conversation> {
+        let Some(timeline) = self.timelines.get(&TimelineId::User(owner.clone())) else { return Vec::new() };
+        let mut rows = timeline.conversations();
+        rows.retain(|row| before.is_none_or(|before| row.last_version < before));
+        rows.sort_by_key(|row| std::cmp::Reverse(row.last_version));
+        rows.truncate(limit);
+        rows
+    }
+
+    /// Moves one cursor.
+    ///
+    /// # Errors
+    /// `AheadOfHead`.
+    pub fn ack(&mut self, ack: CursorAck) -> Result<(), StoreError> {
+        if ack.version > self.head(&ack.timeline).head {
+            return Err(StoreError::new(StoreErrorKind::AheadOfHead, "ack"));
+        }
+        let cursor = self.cursors.entry((ack.uid, ack.timeline)).or_default().entry(ack.device).or_default();
+        *cursor = ack.version.max(*cursor);
+        Ok(())
+    }
+
+    /// The cursors of one user's devices in a timeline.
+    pub fn cursors(&self, of: &(Uid, TimelineId)) -> Vec<Cursor> {
+        let devices = self.cursors.get(of).into_iter().flatten();
+        devices.map(|(device, version)| Cursor { device: device.clone(), version: *version }).collect()
+    }
+
+    fn timeline(&mut self, id: &TimelineId) -> &mut Timeline {
+        self.timelines.entry(id.clone()).or_default()
+    }
+}
