@@ -93,6 +93,15 @@ fn content_is_a_slice_of_the_read_buffer() {
 }
 
 #[test]
+fn a_body_of_empty_elements_grows_no_more_than_documented() {
+    let elements = 10_000;
+    let auth = AuthRequest::decode(&b"\x6a\x00".repeat(elements)[..]).unwrap();
+    assert!(auth.capabilities.capacity() * size_of::<String>() <= 24 * 2 * elements);
+    let page = PullResponse::decode(&b"\x0a\x00".repeat(elements)[..]).unwrap();
+    assert!(page.msgs.capacity() * size_of::<PullMsg>() <= 200 * 2 * elements);
+}
+
+#[test]
 fn a_token_is_not_shown_in_debug_output() {
     let auth = AuthRequest { token: "secret".into(), uid: "alice".into(), ..Default::default() };
     let logout = LogoutRequest { token: "secret".into(), uid: "alice".into(), ..Default::default() };
