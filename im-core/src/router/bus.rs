@@ -46,14 +46,20 @@ pub type Subscription = BoxStream<'static, Vec<Delivery>>;
 /// Carries parcels from logic to gates. Best effort: parcels may be lost, doubled or reordered between any two batches.
 #[async_trait]
 pub trait Bus: Send + Sync + 'static {
-    /// Sends a batch, each parcel to its node. Does not wait for a slow node: what does not fit in its queue is dropped,
-    /// pushes before kicks.
+    /// Sends a batch, each parcel to its node.
+    ///
+    /// # Contract
+    /// - A parcel reaches the node that it names and no other.
+    /// - It does not wait for a slow node: what does not fit in its queue is dropped, pushes before kicks.
     ///
     /// # Errors
     /// [`BusError::Unavailable`].
     async fn publish(&self, batch: Vec<Delivery>) -> Result<(), BusError>;
 
-    /// What is published for `node` from now on. A second subscription of the same node replaces the first.
+    /// What is published for `node` from now on.
+    ///
+    /// # Contract
+    /// - A second subscription of the same node replaces the first, which ends.
     ///
     /// # Errors
     /// [`BusError::Unavailable`].

@@ -65,6 +65,7 @@ pub trait Routes: Send + Sync + 'static {
     /// - Logins of one user get increasing epochs, in the order in which they take effect; `route.epoch` is ignored.
     /// - Registering and removing is one step: of two racing conflicting logins exactly one survives, and the other is in the
     ///   survivor's `evicted`.
+    /// - Which older logins go is what the [`KickPolicy`] says; `evicted` lists them in order of epoch.
     /// - A conn that is registered already keeps its epoch and evicts nobody.
     ///
     /// # Cancel safety
@@ -74,7 +75,11 @@ pub trait Routes: Send + Sync + 'static {
     /// [`RouteError::Unavailable`].
     async fn register(&self, route: Route, policy: KickPolicy) -> Result<Registration, RouteError>;
 
-    /// Removes links. Links that are not registered are passed over.
+    /// Removes links.
+    ///
+    /// # Contract
+    /// - Links that are not registered are passed over.
+    /// - Only the link named goes, not a newer one of the same device.
     ///
     /// # Errors
     /// [`RouteError::Unavailable`].
@@ -82,11 +87,17 @@ pub trait Routes: Send + Sync + 'static {
 
     /// Of these links, those that are no longer registered: evicted by a login whose kick got lost, say.
     ///
+    /// # Contract
+    /// - The missing ones, in the order asked.
+    ///
     /// # Errors
     /// [`RouteError::Unavailable`].
     async fn missing(&self, links: Vec<(Uid, ConnId)>) -> Result<Vec<ConnId>, RouteError>;
 
-    /// All routes of users: one list for each uid asked, in order; each list in order of epoch.
+    /// All routes of users.
+    ///
+    /// # Contract
+    /// - One list for each uid asked, in order; each list in order of epoch.
     ///
     /// # Errors
     /// [`RouteError::Unavailable`].

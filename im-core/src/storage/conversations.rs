@@ -27,9 +27,11 @@ pub trait Conversations: Send + Sync + 'static {
     ///
     /// # Contract
     /// - There is a row for every conversation that has an entry in the owner's timeline, moved by the append that stored it.
+    /// - A row names the newest entry of its conversation; rows come in descending order of `last_version`.
     /// - `unread` counts the entries of others above the owner's read position; an own entry moves the read position to
-    ///   itself, so it sets `unread` to 0. A repeat changes nothing. A message to oneself is read.
-    /// - At most `limit` rows, those with `last_version` less than `before` if that is given: the way to page.
+    ///   itself, so it sets `unread` to 0. A message to oneself is read.
+    /// - A repeat changes nothing.
+    /// - At most `limit` rows, those with `last_version` less than `before` if that is given: the way to page. 0 asks for none.
     ///
     /// # Cancel safety
     /// Reads only.

@@ -33,8 +33,9 @@ pub trait Cursors: Send + Sync + 'static {
     /// Moves cursors.
     ///
     /// # Contract
-    /// - A cursor becomes the greater of what it was and what is acknowledged; it never goes back.
-    /// - An acknowledgement above the timeline's head is refused and changes nothing.
+    /// - There is one answer for each acknowledgement, in order.
+    /// - A cursor becomes the greater of what it was (0 at first) and what is acknowledged; it never goes back.
+    /// - An acknowledgement above the timeline's head is refused with `AheadOfHead` and changes nothing.
     /// - Durable when answered `Ok`, like an append.
     ///
     /// # Atomicity
@@ -50,7 +51,8 @@ pub trait Cursors: Send + Sync + 'static {
     /// The cursors of all devices of users in timelines.
     ///
     /// # Contract
-    /// One list for each pair asked, in order, sorted by device; a device that never acknowledged is not listed.
+    /// - One list for each pair asked, in order, sorted by device; a device that never acknowledged is not listed.
+    /// - What `ack` answered `Ok` before this call began is seen by it.
     ///
     /// # Cancel safety
     /// Reads only.

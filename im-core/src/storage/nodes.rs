@@ -25,8 +25,9 @@ pub trait Nodes: Send + Sync + 'static {
     /// Takes a node number for `holder`, until `ttl` after the lease's start.
     ///
     /// # Contract
-    /// - The holder's last number, if it still has it, at once and under a new epoch (a restart: the old process can no longer renew);
+    /// - The holder's last number, if nobody else took it since, at once and under a new epoch (a restart: the old process can no longer renew);
     ///   else the lowest number that nobody holds or whose lease ended at or before `now`.
+    /// - A number's epochs increase.
     /// - `from` is the later of `now` and the number's last `until`; `until` is `from + ttl`.
     /// - Durable when answered `Ok`.
     ///
@@ -40,13 +41,15 @@ pub trait Nodes: Send + Sync + 'static {
     /// Moves a lease's end to the later of its `until` and `now + ttl`.
     ///
     /// # Contract
-    /// Only the newest epoch of the number may renew. Durable when answered `Ok`.
+    /// - Only the newest epoch of the number may renew, also after the lease's end; any other is `LeaseLost`.
+    /// - A lease's end never moves back.
+    /// - Durable when answered `Ok`.
     ///
     /// # Cancel safety
     /// Dropping the future may leave the lease renewed, which harms nobody.
     ///
     /// # Errors
-    /// `LeaseLost` when a later epoch took the number; `Unavailable`, `Corrupt`.
+    /// `LeaseLost` when the number is not held under the lease's epoch; `Unavailable`, `Corrupt`.
     async fn renew_node(
         &self,
         lease: &NodeLease,

@@ -12,7 +12,7 @@ pub struct Post {
     pub message: Message,
     /// The sender's own timeline for a direct message, the group's for a group message. Repeats are recognised here.
     pub home: TimelineId,
-    /// The receiver's timeline for a direct message; `None` when that is `home` too.
+    /// The receiver's timeline for a direct message; `None` when that is `home` too. One equal to `home` counts as `None`.
     pub copy: Option<TimelineId>,
 }
 
@@ -27,7 +27,7 @@ pub struct Placed {
     pub home: Version,
     /// Its version in `copy`, if the post had one.
     pub copy: Option<Version>,
-    /// Whether this call answered from memory: the same send was stored before.
+    /// Whether the same send was stored before. Always true in [`Found`].
     pub repeated: bool,
 }
 
@@ -45,11 +45,11 @@ pub struct Found {
 pub struct Read {
     /// Which timeline.
     pub timeline: TimelineId,
-    /// Entries with a greater version.
+    /// Entries with a greater version; one below 0 counts as 0.
     pub after: Version,
     /// Entries up to this version; `None` for all there are.
     pub until: Option<Version>,
-    /// At most this many entries, at least 1.
+    /// At most this many entries; 0 counts as 1.
     pub limit: usize,
     /// Stop before the sum of [`Message::size`] passes this, but give at least one entry.
     pub max_bytes: usize,
@@ -82,6 +82,7 @@ pub trait Timelines: Send + Sync + 'static {
     /// - A version is the timeline's head plus one, given inside the transaction that stores the entry: contiguous from 1,
     ///   never given twice, whatever fails.
     /// - `Ok` means durable: it outlives a crash of the process and of the machine.
+    /// - There is one answer for each post, in order; an empty batch has none.
     /// - Posts of one batch that touch a common timeline are placed in the batch's order.
     /// - A post whose key (sender, [`Message::key`]) is known is a repeat. With the same [`Message::digest`] it is answered with the
     ///   first placement and `repeated`; with another digest it is [`KeyReused`](super::StoreErrorKind::KeyReused). A
@@ -105,7 +106,10 @@ pub trait Timelines: Send + Sync + 'static {
     /// Reads parts of timelines.
     ///
     /// # Contract
-    /// - Entries come in version order, without a hole between the first and the last.
+    /// - There is one answer for each read, in order.
+    /// - Entries come in version order, without a hole between the first and the last, starting at `after + 1` (or above the floor).
+    /// - An entry is what was appended, byte for byte.
+    /// - A page has at most `limit` entries, none above `until`, and stops before their sizes pass `max_bytes`, but not before the first.
     /// - An unknown timeline is an empty one with head 0.
     /// - A page is empty only if nothing lies in the range.
     /// - What `append` acknowledged before this call began is seen by it.
@@ -123,8 +127,8 @@ pub trait Timelines: Send + Sync + 'static {
     /// The bounds of timelines.
     ///
     /// # Contract
-    /// One answer for each timeline asked, in order; an unknown timeline has [`Head::default`]. What `append` acknowledged
-    /// before this call began is seen by it.
+    /// - One answer for each timeline asked, in order; an unknown timeline has [`Head::default`].
+    /// - What `append` acknowledged before this call began is seen by it.
     ///
     /// # Cancel safety
     /// Reads only.
@@ -136,7 +140,8 @@ pub trait Timelines: Send + Sync + 'static {
     /// Looks up send keys.
     ///
     /// # Contract
-    /// One answer for each (sender, key), in order; `None` if no such send is stored. Keys are remembered for at least 30 days.
+    /// - One answer for each (sender, key), in order; `None` if no such send is stored.
+    /// - Keys are remembered for at least 30 days.
     ///
     /// # Cancel safety
     /// Reads only.
