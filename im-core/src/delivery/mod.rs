@@ -1,1 +1,224 @@
-//! delivery
+//! Who has not acknowledged yet, and when to do something about it.
+//!
+//! For each user with unacknowledged entries [`Deliveries`] keeps the oldest such version and one deadline. When it comes, the caller
+//! asks the store's cursors what the user's devices hold, because another node may have heard of it; then the head is pushed again as a hint,
+//! and after another deadline the vendor is asked to wake the devices. The message itself is always pulled.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::id::{Uid, Version};
+use crate::time::Tick;
+
+/// When to hint and how many users to keep in mind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeliveryLimits {
+    /// From storing to the hint, and from the hint to the wake-up. Default 5 s.
+    pub deadline: Duration,
+    /// Users with something unacknowledged. A user on top is not kept: it hears at its next login. Default 100,000.
+    pub users: usize,
+}
+
+impl Default for DeliveryLimits {
+    fn default() -> Self {
+        Self { deadline: Duration::from_secs(5), users: 100_000 }
+    }
+}
+
+/// What to do for a user who has not acknowledged in time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Nudge {
+    /// Push the entry at this version, the head so far as is known, to its links.
+    Hint(Uid, Version),
+    /// Ask the vendor to wake its devices.
+    Wake(Uid, Version),
+}
+
+/// A user whose deadline has come, to be looked up in the cursors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Who.
+    pub uid: Uid,
+    /// The greatest version that was delivered.
+    pub newest: Version,
+}
+
+/// The users with unacknowledged entries.
+#[derive(Debug)]
+pub struct Deliveries {
+    limits: DeliveryLimits,
+    users: BTreeMap<Uid, Pending>,
+    deadlines: BTreeSet<(Tick, Uid)>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    oldest: Version,
+    newest: Version,
+    due: Tick,
+    hinted: bool,
+}
+
+impl Deliveries {
+    /// Nothing pending.
+    pub fn new(limits: DeliveryLimits) -> Self {
+        Self { limits, users: BTreeMap::new(), deadlines: BTreeSet::new() }
+    }
+
+    /// An entry was stored in `uid`'s timeline.
+    pub fn stored(&mut self, now: Tick, uid: &Uid, version: Version) {
+        if let Some(pending) = self.users.get_mut(uid) {
+            pending.newest = pending.newest.max(version);
+        } else if self.users.len() < self.limits.users {
+            let due = now + self.limits.deadline;
+            self.deadlines.insert((due, uid.clone()));
+            self.users.insert(uid.clone(), Pending { oldest: version, newest: version, due, hinted: false });
+        }
+    }
+
+    /// A device of `uid` holds everything up to `version`.
+    pub fn acked(&mut self, now: Tick, uid: &Uid, version: Version) {
+        let Some(pending) = self.users.get(uid) else { return };
+        if version >= pending.newest {
+            self.forget(uid);
+        } else if version >= pending.oldest {
+            self.again(now, uid, |pending| {
+                pending.oldest = version.next();
+                pending.hinted = false;
+            });
+        }
+    }
+
+    /// When the next deadline comes.
+    pub fn next_deadline(&self) -> Option<Tick> {
+        self.deadlines.first().map(|(due, _)| *due)
+    }
+
+    /// Up to `limit` users whose deadline has come. Each is to be answered with [`resolve`](Self::resolve); if it is not, it
+    /// comes again after another deadline.
+    pub fn due(&mut self, now: Tick, limit: usize) -> Vec<Due> {
+        let ready: Vec<Uid> = self
+            .deadlines
+            .iter()
+            .take_while(|(due, _)| *due <= now)
+            .take(limit)
+            .map(|(_, uid)| uid.clone())
+            .collect();
+        let mut users = Vec::with_capacity(ready.len());
+        for uid in ready {
+            self.again(now, &uid, |_| {});
+            if let Some(pending) = self.users.get(&uid) {
+                users.push(Due { newest: pending.newest, uid });
+            }
+        }
+        users
+    }
+
+    /// What to do for a user who was [`due`](Self::due), now that it is known up to where any device of it acknowledged and whether
+    /// it has a link.
+    pub fn resolve(&mut self, now: Tick, uid: &Uid, acked: Version, online: bool) -> Option<Nudge> {
+        self.acked(now, uid, acked);
+        let pending = self.users.get(uid)?;
+        let newest = pending.newest;
+        if acked >= pending.oldest {
+            return None;
+        }
+        if online && !pending.hinted {
+            self.again(now, uid, |pending| pending.hinted = true);
+            return Some(Nudge::Hint(uid.clone(), newest));
+        }
+        self.forget(uid);
+        Some(Nudge::Wake(uid.clone(), newest))
+    }
+
+    fn again(&mut self, now: Tick, uid: &Uid, change: impl FnOnce(&mut Pending)) {
+        if let Some(pending) = self.users.get_mut(uid) {
+            self.deadlines.remove(&(pending.due, uid.clone()));
+            pending.due = now + self.limits.deadline;
+            self.deadlines.insert((pending.due, uid.clone()));
+            change(pending);
+        }
+    }
+
+    fn forget(&mut self, uid: &Uid) {
+        if let Some(pending) = self.users.remove(uid) {
+            self.deadlines.remove(&(pending.due, uid.clone()));
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn bob() -> Uid {
+        Uid::new("bob").unwrap()
+    }
+
+    fn at(seconds: u64) -> Tick {
+        Tick::from_millis(seconds * 1_000)
+    }
+
+    fn with_unacked(versions: &[i64]) -> Deliveries {
+        let mut deliveries = Deliveries::new(DeliveryLimits::default());
+        for version in versions {
+            deliveries.stored(at(0), &bob(), Version(*version));
+        }
+        deliveries
+    }
+
+    #[test]
+    fn an_unacknowledged_head_is_hinted_and_then_the_vendor_is_asked() {
+        let mut deliveries = with_unacked(&[7, 8]);
+        assert_eq!(deliveries.due(at(4), 10), []);
+        assert_eq!(deliveries.due(at(5), 10), [Due { uid: bob(), newest: Version(8) }]);
+        let nudge = deliveries.resolve(at(5), &bob(), Version(6), true);
+        assert_eq!(nudge, Some(Nudge::Hint(bob(), Version(8))));
+        assert_eq!(deliveries.due(at(10), 10).len(), 1);
+        let nudge = deliveries.resolve(at(10), &bob(), Version(6), true);
+        assert_eq!(nudge, Some(Nudge::Wake(bob(), Version(8))));
+        assert_eq!(deliveries.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_user_without_a_link_is_woken_at_the_first_deadline() {
+        let mut deliveries = with_unacked(&[1]);
+        deliveries.due(at(5), 10);
+        let nudge = deliveries.resolve(at(5), &bob(), Version::ZERO, false);
+        assert_eq!(nudge, Some(Nudge::Wake(bob(), Version(1))));
+    }
+
+    #[test]
+    fn an_acknowledged_user_is_left_alone() {
+        let mut deliveries = with_unacked(&[1, 2]);
+        deliveries.acked(at(1), &bob(), Version(2));
+        assert_eq!(deliveries.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_device_that_catches_up_gets_a_new_deadline_for_the_rest() {
+        let mut deliveries = with_unacked(&[1, 2, 3]);
+        deliveries.acked(at(3), &bob(), Version(2));
+        assert_eq!(deliveries.next_deadline(), Some(at(8)));
+        deliveries.acked(at(4), &bob(), Version(1));
+        assert_eq!(deliveries.next_deadline(), Some(at(8)), "an old acknowledgement changes nothing");
+    }
+
+    #[test]
+    fn what_another_node_heard_counts() {
+        let mut deliveries = with_unacked(&[1]);
+        deliveries.due(at(5), 10);
+        assert_eq!(deliveries.resolve(at(5), &bob(), Version(1), true), None);
+        assert_eq!(deliveries.next_deadline(), None);
+    }
+
+    #[test]
+    fn no_more_users_are_kept_than_the_limit() {
+        let mut deliveries = Deliveries::new(DeliveryLimits { users: 1, ..DeliveryLimits::default() });
+        deliveries.stored(at(0), &bob(), Version(1));
+        deliveries.stored(at(0), &Uid::new("carol").unwrap(), Version(1));
+        assert_eq!(deliveries.users.len(), 1);
+    }
+}

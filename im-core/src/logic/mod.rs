@@ -4,8 +4,206 @@
 //! asked. Requests of one turn are sorted by command and each use-case is called once with a slice of them, so that a turn costs one append and
 //! one fan-out however many messages it brought.
 //!
-//! The way of a direct message: [`Logic::serve`] → `c2c::posts` → [`GroupCommit::append`](group_commit::GroupCommit::append) →
-//! [`Timelines::append`](crate::storage::Timelines::append) → `c2c::replies` → [`fanout::plan`](crate::fanout::plan) →
-//! [`Bus::publish`](crate::router::Bus::publish).
+//! The way of a direct message: [`Logic::serve`] → `c2c::submissions` → [`GroupCommit::append`] →
+//! [`Timelines::append`](crate::storage::Timelines::append) → `c2c::replies`, and beside it `fan_out::run` →
+//! [`fanout::plan`](crate::fanout::plan) → [`Bus::publish`](crate::router::Bus::publish).
 
+mod acks;
+mod auth;
+mod c2c;
+mod fan_out;
 pub mod group_commit;
+mod maintenance;
+mod policy;
+mod pull;
+mod reply;
+mod version;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::FutureExt;
+use futures::channel::{mpsc, oneshot};
+use futures::future::{BoxFuture, join_all};
+use im_proto::{CmdId, ErrorCode};
+
+use self::acks::AckBook;
+use self::group_commit::GroupCommit;
+pub use self::policy::Policy;
+use crate::delivery::Deliveries;
+use crate::fanout::Stored;
+use crate::id::{ConnId, IdsExhausted, MsgIds, NodeId};
+use crate::ports::{Authenticator, Clock, Command, WakeUp};
+use crate::router::{Bus, Routes};
+use crate::session::{Ack, Caller, Reply, Request};
+use crate::storage::{NodeLease, Store, StoreError};
+
+/// What a server is made of.
+#[derive(Clone)]
+pub struct Ports {
+    /// Where everything is kept.
+    pub store: Arc<dyn Store>,
+    /// Who is where.
+    pub routes: Arc<dyn Routes>,
+    /// How to reach gates.
+    pub bus: Arc<dyn Bus>,
+    /// Who may log in.
+    pub authenticator: Arc<dyn Authenticator>,
+    /// How to wake a device.
+    pub wake_up: Arc<dyn WakeUp>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The integrator's own commands. One that the library serves itself is never asked here.
+    pub commands: BTreeMap<CmdId, Arc<dyn Command>>,
+}
+
+/// What the links of a gate asked since the last turn, in the order in which it came.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// Commands.
+    pub requests: Vec<Request>,
+    /// Acknowledgements.
+    pub acks: Vec<Ack>,
+    /// Logins that are over. They take effect after the requests.
+    pub leaves: Vec<Arc<Caller>>,
+}
+
+impl Turn {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty() && self.acks.is_empty() && self.leaves.is_empty()
+    }
+}
+
+/// The use-cases over a set of ports.
+pub struct Logic {
+    ports: Ports,
+    policy: Policy,
+    ids: MsgIds,
+    lease: Mutex<NodeLease>,
+    commit: GroupCommit,
+    acks: Mutex<AckBook>,
+    deliveries: Mutex<Deliveries>,
+    fan_out: Mutex<mpsc::Sender<Vec<Stored>>>,
+    stop: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+/// The futures that a server runs beside its gates: the writer of appends, the fan-out, and the upkeep (deadlines, flushes, lease). Spawn
+/// each, or poll them all; they end after [`Logic::stop`].
+pub type Background = Vec<BoxFuture<'static, ()>>;
+
+impl Logic {
+    /// Takes a node number for `holder` from the store and makes the use-cases and what runs beside them. `holder` names this server
+    /// and stays the same over its restarts; two servers that run at one time need two names.
+    ///
+    /// # Errors
+    /// The store's, if it gives no lease.
+    pub async fn start(
+        ports: Ports,
+        policy: Policy,
+        holder: &str,
+    ) -> Result<(Arc<Self>, Background), StoreError> {
+        let lease = ports.store.lease_node(holder, ports.clock.now(), policy.node_lease).await?;
+        let (commit, writer) = GroupCommit::new(ports.store.clone(), policy.group_commit.clone());
+        let (fan_out, stored) = mpsc::channel(policy.fan_out_queue);
+        let (stop, stopped) = oneshot::channel();
+        let logic = Arc::new(Self {
+            ids: MsgIds::new(lease.node, lease.from, lease.until),
+            lease: Mutex::new(lease),
+            commit,
+            acks: Mutex::default(),
+            deliveries: Mutex::new(Deliveries::new(policy.delivery.clone())),
+            fan_out: Mutex::new(fan_out),
+            stop: Mutex::new(Some(stop)),
+            ports,
+            policy,
+        });
+        let fan_out = fan_out::run(logic.clone(), stored);
+        let upkeep = maintenance::run(logic.clone(), stopped);
+        Ok((logic, vec![writer.boxed(), fan_out.boxed(), upkeep.boxed()]))
+    }
+
+    /// The node whose number is in all ids made here.
+    pub fn node(&self) -> NodeId {
+        self.ids.node()
+    }
+
+    /// What the server is made of.
+    pub fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    /// An id for a new link.
+    ///
+    /// # Errors
+    /// [`IdsExhausted`] while the node's lease cannot be renewed.
+    pub fn next_conn(&self) -> Result<ConnId, IdsExhausted> {
+        Ok(ConnId(self.ids.next(self.ports.clock.now())?.0))
+    }
+
+    /// Serves a turn. What it sends is queued for the store before this returns, so that turns keep their order if this is called in their
+    /// order; the futures then bring the replies, each group as soon as it is there. Poll them side by side.
+    ///
+    /// # Cancel safety
+    /// Dropping the futures withdraws no message; replies and acknowledgements in them are lost.
+    pub fn serve(self: &Arc<Self>, turn: Turn) -> Vec<BoxFuture<'static, Vec<Reply>>> {
+        let mut groups = Vec::with_capacity(2);
+        let mut by_command: BTreeMap<CmdId, Vec<Request>> = BTreeMap::new();
+        for request in turn.requests {
+            by_command.entry(request.ticket.cmd).or_default().push(request);
+        }
+        for (cmd, requests) in by_command {
+            groups.push(self.serve_command(cmd, requests));
+        }
+        if !turn.acks.is_empty() {
+            groups.push(acks::take(self.clone(), turn.acks).map(|()| Vec::new()).boxed());
+        }
+        if !turn.leaves.is_empty() {
+            groups.push(self.leave(turn.leaves).map(|()| Vec::new()).boxed());
+        }
+        groups
+    }
+
+    fn serve_command(self: &Arc<Self>, cmd: CmdId, requests: Vec<Request>) -> BoxFuture<'static, Vec<Reply>> {
+        let logic = self.clone();
+        match cmd {
+            CmdId::C2C_SEND => c2c::send(logic, requests).boxed(),
+            CmdId::PULL => pull::pull(logic, requests).boxed(),
+            CmdId::SYNC => pull::sync(logic, requests).boxed(),
+            CmdId::NOOP => version::noop(logic, requests).boxed(),
+            _ => match self.ports.commands.get(&cmd).cloned() {
+                Some(command) => async move { command.serve(requests).await }.boxed(),
+                None => {
+                    let refuse = |request: &Request| reply::error(request, ErrorCode::UnknownCommand);
+                    futures::future::ready(requests.iter().map(refuse).collect()).boxed()
+                }
+            },
+        }
+    }
+
+    /// Takes no more messages; the [`Background`] futures end when what was taken is stored and flushed.
+    pub fn stop(&self) {
+        self.commit.close();
+        lock(&self.fan_out).close_channel();
+        if let Some(stop) = lock(&self.stop).take() {
+            // If nobody listens, the upkeep has ended already.
+            let _ = stop.send(());
+        }
+    }
+}
+
+impl std::fmt::Debug for Logic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Logic").field("node", &self.node()).finish_non_exhaustive()
+    }
+}
+
+/// Runs all of a server's background futures in one.
+pub async fn run_all(background: Background) {
+    join_all(background).await;
+}
+
+/// Nothing here panics while it holds a lock, and if it did, the data are still those of the last whole step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

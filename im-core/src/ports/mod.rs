@@ -2,8 +2,10 @@
 
 mod authenticator;
 mod clock;
+mod command;
 mod wake_up;
 
 pub use authenticator::{AuthError, Authenticator, Credentials, Identity};
 pub use clock::Clock;
+pub use command::Command;
 pub use wake_up::{LogWakeUp, WakeUp, WakeUpError};

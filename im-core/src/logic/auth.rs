@@ -1,0 +1,182 @@
+//! Login, the end of a login, and finding out that one was evicted.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use im_proto::ErrorCode;
+
+use super::{Logic, lock};
+use crate::id::{ConnId, LoginEpoch, Uid};
+use crate::message::TimelineId;
+use crate::ports::{AuthError, Identity};
+use crate::router::{Delivery, Parcel, Route, RouteError};
+use crate::session::{Caller, Granted, KickReason, Login, Verdict};
+use crate::storage::{Head, StoreError};
+use crate::time::Timestamp;
+
+/// Why a login failed.
+enum Failure {
+    Refused(&'static str),
+    Unavailable,
+}
+
+impl Logic {
+    /// Authenticates a client, registers its route, kicks the logins that conflict with it, and then reads its timeline's head: a message
+    /// stored after that finds the route.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave a route; it is removed by a [`Turn::leaves`](super::Turn::leaves) with the login's caller.
+    pub async fn login(&self, login: Login) -> Verdict {
+        let deadline = self.ports.clock.tick() + self.policy.login_deadline;
+        let timeout = self.ports.clock.sleep_until(deadline);
+        let admitted = std::pin::pin!(self.admit(&login));
+        let outcome = match futures::future::select(admitted, timeout).await {
+            futures::future::Either::Left((outcome, _)) => outcome,
+            futures::future::Either::Right(_) => Err(Failure::Unavailable),
+        };
+        match outcome {
+            Ok(granted) => Verdict::Granted(granted),
+            Err(failure) => {
+                self.withdraw(&login.caller).await;
+                refusal(failure)
+            }
+        }
+    }
+
+    async fn admit(&self, login: &Login) -> Result<Granted, Failure> {
+        let identity = self.authenticate(login).await?;
+        let registration =
+            self.ports.routes.register(route(login, self.ports.clock.now()), self.policy.kick).await?;
+        self.kick(registration.evicted, KickReason::LoggedInElsewhere).await;
+        let head = self.head(&login.caller.uid).await?;
+        Ok(Granted { head: head.head, server_time: self.ports.clock.now(), expires_at: identity.expires_at })
+    }
+
+    async fn authenticate(&self, login: &Login) -> Result<Identity, Failure> {
+        let now = self.ports.clock.now();
+        let identity = self.ports.authenticator.authenticate(&login.credentials, now).await?;
+        if identity.uid != login.caller.uid {
+            return Err(Failure::Refused("the token is another user's"));
+        }
+        if identity.expires_at.is_some_and(|at| at <= now) {
+            return Err(Failure::Refused("the token has expired"));
+        }
+        Ok(identity)
+    }
+
+    /// Closes logins: each gets a kickout with the reason, and its link closes.
+    pub async fn kick(&self, routes: Vec<Route>, reason: KickReason) {
+        if routes.is_empty() {
+            return;
+        }
+        let batch = routes
+            .into_iter()
+            .map(|route| Delivery {
+                node: route.node,
+                conn: route.conn,
+                parcel: Parcel::Kick { reason, retry_after: None },
+            })
+            .collect();
+        if let Err(failure) = self.ports.bus.publish(batch).await {
+            tracing::warn!(
+                error = &failure as &dyn std::error::Error,
+                "kicks are lost; gates find out by themselves"
+            );
+        }
+    }
+
+    async fn head(&self, uid: &Uid) -> Result<Head, StoreError> {
+        let heads = self.ports.store.heads(vec![TimelineId::User(uid.clone())]).await?;
+        Ok(heads.into_iter().next().unwrap_or_default())
+    }
+
+    /// Takes back what a failed login may have registered.
+    async fn withdraw(&self, caller: &Caller) {
+        self.remove(vec![(caller.uid.clone(), caller.conn)]).await;
+    }
+
+    pub(super) fn leave(
+        self: &Arc<Self>,
+        callers: Vec<Arc<Caller>>,
+    ) -> impl Future<Output = ()> + Send + 'static + use<> {
+        for caller in &callers {
+            self.commit.forget(caller.conn);
+            lock(&self.acks).leave(&caller.uid, &caller.device);
+        }
+        let links = callers.iter().map(|caller| (caller.uid.clone(), caller.conn)).collect();
+        let logic = self.clone();
+        async move { logic.remove(links).await }
+    }
+
+    async fn remove(&self, links: Vec<(Uid, ConnId)>) {
+        if let Err(failure) = self.ports.routes.remove(links).await {
+            tracing::warn!(
+                error = &failure as &dyn std::error::Error,
+                "routes of closed links stay until their lease ends"
+            );
+        }
+    }
+
+    /// Of these logged-in links, those that a newer login removed without the kick arriving. A gate asks every few seconds, and
+    /// kicks them itself.
+    ///
+    /// # Errors
+    /// The router's.
+    pub fn evicted(&self, links: Vec<(Uid, ConnId)>) -> BoxFuture<'static, Result<Vec<ConnId>, RouteError>> {
+        let routes = self.ports.routes.clone();
+        async move { routes.missing(links).await }.boxed()
+    }
+}
+
+fn route(login: &Login, since: Timestamp) -> Route {
+    let caller = &login.caller;
+    Route {
+        uid: caller.uid.clone(),
+        device: caller.device.clone(),
+        device_type: caller.device_type,
+        conn: caller.conn,
+        node: caller.node,
+        epoch: LoginEpoch::default(),
+        since,
+    }
+}
+
+fn refusal(failure: Failure) -> Verdict {
+    match failure {
+        Failure::Refused(why) => Verdict::Refused {
+            code: ErrorCode::RefusedToken,
+            message: format!("{}: {why}", ErrorCode::RefusedToken),
+        },
+        Failure::Unavailable => {
+            Verdict::Refused { code: ErrorCode::Unavailable, message: ErrorCode::Unavailable.to_string() }
+        }
+    }
+}
+
+impl From<AuthError> for Failure {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Refused(why) => Self::Refused(why),
+            AuthError::Unavailable(_) => unavailable(&error),
+        }
+    }
+}
+
+impl From<RouteError> for Failure {
+    fn from(error: RouteError) -> Self {
+        unavailable(&error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        unavailable(&error)
+    }
+}
+
+fn unavailable(error: &(dyn std::error::Error + 'static)) -> Failure {
+    tracing::warn!(error, "a login fails for now");
+    Failure::Unavailable
+}

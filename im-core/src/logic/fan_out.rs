@@ -1,0 +1,57 @@
+//! Pushes what was stored to the links that want it: all that waits at once, one look-up of routes and one publish.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::channel::mpsc;
+
+use super::Logic;
+use crate::fanout::{self, Stored};
+use crate::id::Uid;
+use crate::router::{Delivery, Route, RouteError};
+
+/// Messages that are planned together at most, so that the first of a long queue are not kept back by the last.
+const BATCH: usize = 4_096;
+
+pub(super) async fn run(logic: Arc<Logic>, mut queue: mpsc::Receiver<Vec<Stored>>) {
+    while let Some(mut stored) = queue.next().await {
+        while stored.len() < BATCH
+            && let Ok(more) = queue.try_recv()
+        {
+            stored.extend(more);
+        }
+        logic.fan_out(&stored).await;
+    }
+}
+
+impl Logic {
+    async fn fan_out(&self, stored: &[Stored]) {
+        match self.routes_of(fanout::audience(stored)).await {
+            Ok(routes) => self.publish(fanout::plan(stored, &routes)).await,
+            Err(failure) => {
+                tracing::warn!(
+                    error = &failure as &dyn std::error::Error,
+                    "pushes are lost; receivers pull later"
+                );
+            }
+        }
+    }
+
+    pub(super) async fn routes_of(&self, users: Vec<Uid>) -> Result<BTreeMap<Uid, Vec<Route>>, RouteError> {
+        let found = self.ports.routes.find(users.clone()).await?;
+        Ok(users.into_iter().zip(found).collect())
+    }
+
+    pub(super) async fn publish(&self, deliveries: Vec<Delivery>) {
+        if deliveries.is_empty() {
+            return;
+        }
+        if let Err(failure) = self.ports.bus.publish(deliveries).await {
+            tracing::warn!(
+                error = &failure as &dyn std::error::Error,
+                "pushes are lost; receivers pull later"
+            );
+        }
+    }
+}

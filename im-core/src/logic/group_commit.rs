@@ -1,1 +1,0 @@
-//! Gathers posts while a batch is being written.

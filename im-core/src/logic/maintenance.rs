@@ -1,0 +1,141 @@
+//! What has to be done when time passes: deadlines of deliveries, the flush of acknowledgements, the renewal of the node's lease.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::channel::oneshot;
+use futures::future::{Either, select};
+
+use super::{Logic, lock};
+use crate::delivery::{Due, Nudge};
+use crate::id::{Uid, Version};
+use crate::message::TimelineId;
+use crate::router::Delivery;
+use crate::storage::{Read, StoreError, StoreErrorKind};
+use crate::time::Tick;
+
+/// How often it looks. Deadlines are met within this time.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Users whose deadlines are handled together, one batch of look-ups each.
+const BATCH: usize = 512;
+
+pub(super) async fn run(logic: Arc<Logic>, mut stopped: oneshot::Receiver<()>) {
+    let mut lease_at = logic.ports.clock.tick() + logic.policy.node_lease / 3;
+    let mut flush_at = logic.ports.clock.tick() + logic.policy.ack_flush;
+    loop {
+        let sleep = logic.ports.clock.sleep_until(logic.ports.clock.tick() + TICK);
+        match select(stopped, sleep).await {
+            Either::Left(_) => break,
+            Either::Right(((), again)) => stopped = again,
+        }
+        let now = logic.ports.clock.tick();
+        if lease_at <= now {
+            logic.renew_lease().await;
+            lease_at = now + logic.policy.node_lease / 3;
+        }
+        if flush_at <= now {
+            logic.flush_acks().await;
+            flush_at = now + logic.policy.ack_flush;
+        }
+        logic.nudge(now).await;
+    }
+    logic.flush_acks().await;
+}
+
+impl Logic {
+    async fn renew_lease(&self) {
+        let lease = lock(&self.lease).clone();
+        let renewed =
+            self.ports.store.renew_node(&lease, self.ports.clock.now(), self.policy.node_lease).await;
+        match renewed {
+            Ok(lease) => {
+                self.ids.extend(lease.until);
+                *lock(&self.lease) = lease;
+            }
+            Err(failure) if failure.kind() == StoreErrorKind::LeaseLost => {
+                tracing::error!(node = %lease.node, "another server runs under this one's name: no more messages are taken here");
+            }
+            Err(failure) => {
+                tracing::warn!(
+                    error = &failure as &dyn std::error::Error,
+                    "the node's lease is not renewed yet"
+                );
+            }
+        }
+    }
+
+    /// Looks after users who have not acknowledged in time.
+    async fn nudge(&self, now: Tick) {
+        let due = lock(&self.deliveries).due(now, BATCH);
+        if due.is_empty() {
+            return;
+        }
+        if let Err(failure) = self.nudge_all(now, due).await {
+            tracing::warn!(
+                error = &failure as &dyn std::error::Error,
+                "unacknowledged messages are looked at again later"
+            );
+        }
+    }
+
+    async fn nudge_all(&self, now: Tick, due: Vec<Due>) -> Result<(), StoreError> {
+        self.flush_acks().await;
+        let of = due.iter().map(|due| (due.uid.clone(), TimelineId::User(due.uid.clone()))).collect();
+        let cursors = self.ports.store.cursors(of).await?;
+        let users: Vec<Uid> = due.iter().map(|due| due.uid.clone()).collect();
+        let routes = self.routes_of(users).await.unwrap_or_default();
+        let (mut hints, mut wakes) = (Vec::new(), Vec::new());
+        for (due, cursors) in due.iter().zip(cursors) {
+            let acked = cursors.iter().map(|cursor| cursor.version).max().unwrap_or_default();
+            let online = routes.get(&due.uid).is_some_and(|routes| !routes.is_empty());
+            match lock(&self.deliveries).resolve(now, &due.uid, acked, online) {
+                Some(Nudge::Hint(uid, version)) => hints.push((uid, version)),
+                Some(Nudge::Wake(uid, version)) => wakes.push((uid, version)),
+                None => {}
+            }
+        }
+        let pushes = self.hints(hints, &routes).await;
+        self.publish(pushes).await;
+        self.wake(wakes).await;
+        Ok(())
+    }
+
+    /// Pushes of the entries that the hints name.
+    async fn hints(
+        &self,
+        hints: Vec<(Uid, Version)>,
+        routes: &std::collections::BTreeMap<Uid, Vec<crate::router::Route>>,
+    ) -> Vec<Delivery> {
+        let reads = hints.iter().map(|(uid, version)| newest(uid, *version)).collect();
+        let pages = self.ports.store.read(reads).await;
+        let mut pushes = Vec::new();
+        for ((uid, _), page) in hints.iter().zip(pages) {
+            let links = routes.get(uid).map_or(&[][..], Vec::as_slice);
+            let entries = page.map(|page| page.entries).unwrap_or_default();
+            for entry in entries {
+                pushes.extend(crate::fanout::entry(&entry.message, uid, entry.version, links));
+            }
+        }
+        pushes
+    }
+
+    async fn wake(&self, users: Vec<(Uid, Version)>) {
+        if users.is_empty() {
+            return;
+        }
+        if let Err(failure) = self.ports.wake_up.wake(users).await {
+            tracing::warn!(error = &failure as &dyn std::error::Error, "devices are not woken");
+        }
+    }
+}
+
+fn newest(uid: &Uid, version: Version) -> Read {
+    Read {
+        timeline: TimelineId::User(uid.clone()),
+        after: Version(version.0 - 1),
+        until: Some(version),
+        limit: 1,
+        max_bytes: usize::MAX,
+    }
+}

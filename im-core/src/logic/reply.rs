@@ -1,0 +1,38 @@
+//! Error answers, the same for every command, and what the store's errors look like to a client.
+
+use im_proto::ErrorCode;
+use im_proto::v1::ErrorResponse;
+use prost::Message as _;
+
+use crate::session::{Reply, Request};
+use crate::storage::{StoreError, StoreErrorKind};
+
+pub(super) fn error(request: &Request, code: ErrorCode) -> Reply {
+    error_with(request, code, code.to_string())
+}
+
+pub(super) fn error_with(request: &Request, code: ErrorCode, message: String) -> Reply {
+    let body = ErrorResponse { err_code: code.code(), err_msg: message };
+    request.reply(body.encode_to_vec().into())
+}
+
+pub(super) fn ok(request: &Request, body: &impl prost::Message) -> Reply {
+    request.reply(body.encode_to_vec().into())
+}
+
+/// The answer for a client. What the driver said goes to the log, not to the client.
+pub(super) fn store_error(request: &Request, failure: &StoreError) -> Reply {
+    error(request, code(failure))
+}
+
+fn code(failure: &StoreError) -> ErrorCode {
+    match failure.kind() {
+        StoreErrorKind::KeyReused => ErrorCode::ClientMsgIdReused,
+        StoreErrorKind::AheadOfHead => ErrorCode::VersionAheadOfHead,
+        StoreErrorKind::Unavailable | StoreErrorKind::OutOfOrder => ErrorCode::Unavailable,
+        StoreErrorKind::MsgIdReused | StoreErrorKind::LeaseLost | StoreErrorKind::Corrupt => {
+            tracing::error!(error = failure as &dyn std::error::Error, "the store is not as it should be");
+            ErrorCode::Unavailable
+        }
+    }
+}

@@ -1,0 +1,14 @@
+use async_trait::async_trait;
+
+use crate::session::{Reply, Request};
+
+/// A command of the integrator's own.
+#[async_trait]
+pub trait Command: Send + Sync + 'static {
+    /// Serves the requests of one turn, possibly of many links. Make each answer with [`Request::reply`]. A request that gets no
+    /// answer stays in flight until its link closes.
+    ///
+    /// # Cancel safety
+    /// The future is dropped only when the server stops.
+    async fn serve(&self, requests: Vec<Request>) -> Vec<Reply>;
+}
