@@ -14,6 +14,8 @@ mod frame;
 mod limits;
 mod machine;
 mod rate;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
