@@ -1,1 +1,45 @@
 //! The contracts of the storage and router traits, as cases that any adapter can run.
+//!
+//! An adapter's author writes a bench, which opens the adapter on fresh data, and runs the suite over it. The report names
+//! every case that failed and the contract line that it broke. Nothing here needs a runtime: the adapter's test brings its own.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use im_core::memory::MemoryStore;
+//! use im_core::storage::Store;
+//! use im_core::testing::conformance::{StoreBench, run_store_suite};
+//!
+//! #[derive(Default)]
+//! struct Bench(std::sync::Mutex<MemoryStore>);
+//!
+//! #[async_trait::async_trait]
+//! impl StoreBench for Bench {
+//!     async fn open(&self) -> Arc<dyn Store> {
+//!         self.reopen().await
+//!     }
+//!     async fn reopen(&self) -> Arc<dyn Store> {
+//!         # /*
+//!         … close the store and open it on the same data …
+//!         # */
+//!         # let _ = &self.0; Arc::new(MemoryStore::default())
+//!     }
+//! }
+//!
+//! let report = futures::executor::block_on(run_store_suite(Bench::default));
+//! println!("{report}");
+//! # assert!(!report.passed(), "this bench forgets everything");
+//! ```
+
+mod bus;
+mod case;
+mod check;
+mod report;
+mod routes;
+mod store;
+
+pub use bus::{BusBench, bus_cases, run_bus_suite};
+pub use case::Case;
+pub use check::{Failure, Outcome};
+pub use report::{Failed, Report};
+pub use routes::{RoutesBench, routes_cases, run_routes_suite};
+pub use store::{StoreBench, run_store_suite, store_cases};

@@ -1,0 +1,48 @@
+use std::fmt;
+
+use super::Failure;
+
+/// What a suite found.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// How many cases were played.
+    pub cases: usize,
+    /// Those that failed.
+    pub failed: Vec<Failed>,
+}
+
+/// A case that an adapter does not pass.
+#[derive(Debug)]
+pub struct Failed {
+    /// The case.
+    pub name: &'static str,
+    /// The trait and the method.
+    pub method: &'static str,
+    /// The line of its contract that was broken.
+    pub contract: &'static str,
+    /// What came instead.
+    pub failure: Failure,
+}
+
+impl Report {
+    /// Whether the adapter keeps every contract that the suite tries.
+    pub fn passed(&self) -> bool {
+        self.failed.is_empty()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for failed in &self.failed {
+            writeln!(f, "{failed}")?;
+        }
+        write!(f, "{} of {} cases failed", self.failed.len(), self.cases)
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "case {} failed: {}", self.name, self.failure)?;
+        writeln!(f, "  contract of {}: {}", self.method, self.contract)
+    }
+}

@@ -1,0 +1,208 @@
+//! The suite for [`Routes`].
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::future::join_all;
+
+use super::case::cases;
+use super::check::same;
+use super::{Case, Failure, Outcome, Report, case};
+use crate::id::{ConnId, DeviceId, DeviceType, LoginEpoch, NodeId, Uid};
+use crate::router::{KickPolicy, Registration, Route, Routes};
+use crate::time::Timestamp;
+
+/// Opens the router under test.
+#[async_trait]
+pub trait RoutesBench: Send + Sync + 'static {
+    /// Opens the router with no routes. Called once.
+    async fn open(&self) -> Arc<dyn Routes>;
+}
+
+/// Plays every case on a bench of its own.
+pub async fn run_routes_suite<B: RoutesBench>(bench: impl Fn() -> B) -> Report {
+    case::run(routes_cases(), || Box::new(bench()) as Box<dyn RoutesBench>).await
+}
+
+/// Every case, in the order of the trait's documentation.
+pub fn routes_cases() -> Vec<Case<dyn RoutesBench>> {
+    cases! {
+        "Routes::register" {
+            epochs_of_one_user_increase: "Logins of one user get increasing epochs, in the order in which they take effect; `route.epoch` is ignored.",
+            of_racing_logins_one_survives: "of two racing conflicting logins exactly one survives, and the other is in the survivor's `evicted`.",
+            a_login_removes_those_of_its_device_type: "Which older logins go is what the [`KickPolicy`] says",
+            a_login_removes_those_of_its_device: "Which older logins go is what the [`KickPolicy`] says",
+            a_login_removes_all_others_of_its_user: "Which older logins go is what the [`KickPolicy`] says",
+            a_login_removes_the_oldest_beyond_the_most: "Which older logins go is what the [`KickPolicy`] says",
+            a_most_of_0_counts_as_1: "Which older logins go is what the [`KickPolicy`] says",
+            a_login_removes_none_if_the_policy_is_never: "Which older logins go is what the [`KickPolicy`] says",
+            users_do_not_conflict: "Which older logins go is what the [`KickPolicy`] says",
+            a_link_registered_twice_keeps_its_place: "A conn that is registered already keeps its epoch and evicts nobody.",
+        }
+        "Routes::remove" {
+            unknown_links_are_passed_over: "Links that are not registered are passed over.",
+            only_the_link_named_goes: "Only the link named goes, not a newer one of the same device.",
+        }
+        "Routes::missing" {
+            evicted_and_removed_links_are_missing: "The missing ones, in the order asked.",
+        }
+        "Routes::find" {
+            routes_are_found_in_the_order_asked: "One list for each uid asked, in order; each list in order of epoch.",
+        }
+    }
+}
+
+fn uid(name: &str) -> Uid {
+    Uid::new(name).expect("the suite's names are short")
+}
+
+fn route(name: &str, conn: i64, device: &str, device_type: DeviceType) -> Route {
+    Route {
+        uid: uid(name),
+        device: DeviceId::new(device).expect("the suite's names are short"),
+        device_type,
+        conn: ConnId(conn),
+        node: NodeId(u16::try_from(conn % 3).unwrap_or_default()),
+        epoch: LoginEpoch(u64::MAX),
+        since: Timestamp(1_000 + conn),
+    }
+}
+
+fn conns(routes: &[Route]) -> Vec<i64> {
+    routes.iter().map(|route| route.conn.0).collect()
+}
+
+/// Logs bob in on phone (1), tablet (2), second phone (3) and web (4), then on a new link 5 under `policy`; what that
+/// evicts has to be `evicted`.
+async fn fifth_login(bench: &dyn RoutesBench, policy: KickPolicy, evicted: &[i64]) -> Outcome {
+    let routes = bench.open().await;
+    let devices = [
+        ("phone", DeviceType::IOS),
+        ("tablet", DeviceType::TABLET),
+        ("second", DeviceType::IOS),
+        ("web", DeviceType::WEB),
+    ];
+    for (conn, (device, device_type)) in (1..).zip(devices) {
+        routes.register(route("bob", conn, device, device_type), KickPolicy::Never).await?;
+    }
+    let new = route("bob", 5, "phone", DeviceType::IOS);
+    let done = routes.register(new, policy).await?;
+    same("who was evicted", conns(&done.evicted), evicted.to_vec())?;
+    let left: Vec<_> = (1..=5).filter(|conn| !evicted.contains(conn)).collect();
+    same("who is left", conns(&of_bob(&*routes).await?), left)
+}
+
+async fn of_bob(routes: &dyn Routes) -> Result<Vec<Route>, Failure> {
+    Ok(routes.find(vec![uid("bob")]).await?.into_iter().flatten().collect())
+}
+
+async fn epochs_of_one_user_increase(bench: &dyn RoutesBench) -> Outcome {
+    let routes = bench.open().await;
+    let mut epochs = Vec::new();
+    for conn in 1..=5 {
+        let route = route("bob", conn, "phone", DeviceType::IOS);
+        epochs.push(routes.register(route, KickPolicy::default()).await?.epoch);
+    }
+    same("whether epochs increase", epochs.windows(2).all(|pair| pair[0] < pair[1]), true)?;
+    let found: Vec<_> = of_bob(&*routes).await?.iter().map(|route| route.epoch).collect();
+    same("the epoch of who is left", found, vec![epochs[4]])
+}
+
+async fn of_racing_logins_one_survives(bench: &dyn RoutesBench) -> Outcome {
+    let routes = bench.open().await;
+    let logins = (1..=20)
+        .map(|conn| routes.register(route("bob", conn, "phone", DeviceType::IOS), KickPolicy::OnePerUser));
+    let done = join_all(logins).await.into_iter().collect::<Result<Vec<Registration>, _>>()?;
+    let mut evicted: Vec<_> = done.iter().flat_map(|done| conns(&done.evicted)).collect();
+    let survivors = conns(&of_bob(&*routes).await?);
+    same("the number of survivors", survivors.len(), 1)?;
+    evicted.extend(survivors);
+    evicted.sort_unstable();
+    same("everyone once, evicted or left", evicted, (1..=20).collect())
+}
+
+async fn a_login_removes_those_of_its_device_type(bench: &dyn RoutesBench) -> Outcome {
+    fifth_login(bench, KickPolicy::SameDeviceType, &[1, 3]).await
+}
+
+async fn a_login_removes_those_of_its_device(bench: &dyn RoutesBench) -> Outcome {
+    fifth_login(bench, KickPolicy::SameDevice, &[1]).await
+}
+
+async fn a_login_removes_all_others_of_its_user(bench: &dyn RoutesBench) -> Outcome {
+    fifth_login(bench, KickPolicy::OnePerUser, &[1, 2, 3, 4]).await
+}
+
+async fn a_login_removes_the_oldest_beyond_the_most(bench: &dyn RoutesBench) -> Outcome {
+    fifth_login(bench, KickPolicy::AtMost(9), &[1]).await?;
+    Ok(())
+}
+
+async fn a_most_of_0_counts_as_1(bench: &dyn RoutesBench) -> Outcome {
+    fifth_login(bench, KickPolicy::AtMost(0), &[1, 2, 3, 4]).await
+}
+
+async fn a_login_removes_none_if_the_policy_is_never(bench: &dyn RoutesBench) -> Outcome {
+    fifth_login(bench, KickPolicy::Never, &[]).await
+}
+
+async fn users_do_not_conflict(bench: &dyn RoutesBench) -> Outcome {
+    let routes = bench.open().await;
+    routes.register(route("bob", 1, "phone", DeviceType::IOS), KickPolicy::OnePerUser).await?;
+    let done = routes.register(route("bob\0", 2, "phone", DeviceType::IOS), KickPolicy::OnePerUser).await?;
+    same("who was evicted", conns(&done.evicted), Vec::new())?;
+    same("who is left", conns(&of_bob(&*routes).await?), vec![1])
+}
+
+async fn a_link_registered_twice_keeps_its_place(bench: &dyn RoutesBench) -> Outcome {
+    let routes = bench.open().await;
+    let first = route("bob", 1, "phone", DeviceType::IOS);
+    let epoch = routes.register(first.clone(), KickPolicy::Never).await?.epoch;
+    routes.register(route("bob", 2, "phone", DeviceType::IOS), KickPolicy::Never).await?;
+    let again = routes.register(first, KickPolicy::OnePerUser).await?;
+    same("the answer", again, Registration { epoch, evicted: Vec::new() })?;
+    same("who is left", conns(&of_bob(&*routes).await?), vec![1, 2])
+}
+
+async fn unknown_links_are_passed_over(bench: &dyn RoutesBench) -> Outcome {
+    let routes = bench.open().await;
+    routes.register(route("bob", 1, "phone", DeviceType::IOS), KickPolicy::Never).await?;
+    routes.remove(vec![(uid("bob"), ConnId(9)), (uid("carol"), ConnId(1)), (uid("bob"), ConnId(1))]).await?;
+    routes.remove(vec![(uid("bob"), ConnId(1))]).await?;
+    same("who is left", conns(&of_bob(&*routes).await?), Vec::new())
+}
+
+async fn only_the_link_named_goes(bench: &dyn RoutesBench) -> Outcome {
+    let routes = bench.open().await;
+    for conn in [1, 2] {
+        routes.register(route("bob", conn, "phone", DeviceType::IOS), KickPolicy::SameDevice).await?;
+    }
+    routes.remove(vec![(uid("bob"), ConnId(1))]).await?;
+    same("who is left", conns(&of_bob(&*routes).await?), vec![2])
+}
+
+async fn evicted_and_removed_links_are_missing(bench: &dyn RoutesBench) -> Outcome {
+    let routes = bench.open().await;
+    for conn in [1, 2] {
+        routes.register(route("bob", conn, "phone", DeviceType::IOS), KickPolicy::OnePerUser).await?;
+    }
+    routes.register(route("carol", 3, "web", DeviceType::WEB), KickPolicy::Never).await?;
+    let asked = [("nobody", 9), ("bob", 2), ("bob", 1), ("carol", 3), ("bob", 3)];
+    let asked = asked.map(|(name, conn)| (uid(name), ConnId(conn))).to_vec();
+    same("the missing", routes.missing(asked).await?, vec![ConnId(9), ConnId(1), ConnId(3)])
+}
+
+async fn routes_are_found_in_the_order_asked(bench: &dyn RoutesBench) -> Outcome {
+    let routes = bench.open().await;
+    // Links in falling order: the epoch decides, not the number.
+    for conn in [7, 5, 3] {
+        routes.register(route("bob", conn, "phone", DeviceType::IOS), KickPolicy::Never).await?;
+    }
+    routes.register(route("carol", 9, "web", DeviceType::WEB), KickPolicy::Never).await?;
+    let found = routes.find(vec![uid("carol"), uid("nobody"), uid("bob"), uid("carol")]).await?;
+    let found_conns: Vec<_> = found.iter().map(|routes| conns(routes)).collect();
+    same("the links", found_conns, vec![vec![9], vec![], vec![7, 5, 3], vec![9]])?;
+    let stored = found[0].first().cloned();
+    let expected = route("carol", 9, "web", DeviceType::WEB);
+    same("a route", stored.clone(), stored.map(|stored| Route { epoch: stored.epoch, ..expected }))
+}

@@ -1,0 +1,163 @@
+use std::time::Duration;
+
+use super::StoreBench;
+use crate::id::NodeId;
+use crate::storage::{NodeLease, Store, StoreErrorKind};
+use crate::testing::conformance::case::cases;
+use crate::testing::conformance::check::{refused, same};
+use crate::testing::conformance::{Case, Failure, Outcome};
+use crate::time::Timestamp;
+
+pub(super) fn cases() -> Vec<Case<dyn StoreBench>> {
+    cases! {
+        "Nodes::lease_node" {
+            a_restart_takes_its_number_at_once: "The holder's last number, if nobody else took it since, at once and under a new epoch",
+            a_late_restart_takes_its_number_too: "The holder's last number, if nobody else took it since, at once and under a new epoch",
+            the_lowest_free_number_is_taken: "else the lowest number that nobody holds or whose lease ended at or before `now`.",
+            a_number_taken_over_is_not_taken_back: "else the lowest number that nobody holds or whose lease ended at or before `now`.",
+            epochs_of_a_number_increase: "A number's epochs increase.",
+            leases_of_a_number_never_overlap: "`from` is the later of `now` and the number's last `until`; `until` is `from + ttl`.",
+            leases_outlive_a_restart_of_the_store: "Durable when answered `Ok`.",
+            all_numbers_can_be_held: "`LeaseLost` when all 1,024 numbers are held",
+        }
+        "Nodes::renew_node" {
+            only_the_newest_epoch_renews: "Only the newest epoch of the number may renew, also after the lease's end; any other is `LeaseLost`.",
+            a_lease_that_ended_is_renewed_if_nobody_took_it: "Only the newest epoch of the number may renew, also after the lease's end",
+            a_lease_never_shrinks: "A lease's end never moves back.",
+            renewals_outlive_a_restart_of_the_store: "Durable when answered `Ok`.",
+        }
+    }
+}
+
+const TTL: Duration = Duration::from_millis(100);
+
+async fn lease(store: &dyn Store, holder: &str, now: i64) -> Result<NodeLease, Failure> {
+    Ok(store.lease_node(holder, Timestamp(now), TTL).await?)
+}
+
+async fn renew(store: &dyn Store, lease: &NodeLease, now: i64) -> Result<NodeLease, Failure> {
+    Ok(store.renew_node(lease, Timestamp(now), TTL).await?)
+}
+
+/// A lease of node `node` from `from` to `until`.
+fn leased(node: u16, epoch: i64, from: i64, until: i64) -> NodeLease {
+    NodeLease { node: NodeId(node), epoch, from: Timestamp(from), until: Timestamp(until) }
+}
+
+async fn a_restart_takes_its_number_at_once(bench: &dyn StoreBench) -> Outcome {
+    let store = bench.open().await;
+    let first = lease(&*store, "a", 1_000).await?;
+    same("the first lease", first.clone(), leased(0, first.epoch, 1_000, 1_100))?;
+    lease(&*store, "b", 1_010).await?;
+    let second = lease(&*store, "a", 1_020).await?;
+    same("the lease after a restart", second.clone(), leased(0, second.epoch, 1_100, 1_200))
+}
+
+async fn a_late_restart_takes_its_number_too(bench: &dyn StoreBench) -> Outcome {
+    let store = bench.open().await;
+    lease(&*store, "a", 1_000).await?;
+    lease(&*store, "b", 1_000).await?;
+    let late = lease(&*store, "b", 9_000).await?;
+    same("the lease", late.clone(), leased(1, late.epoch, 9_000, 9_100))
+}
+
+async fn the_lowest_free_number_is_taken(bench: &dyn StoreBench) -> Outcome {
+    let store = bench.open().await;
+    for (n, holder) in (0..).zip(["it's", "\0", "c"]) {
+        same("the number", lease(&*store, holder, 1_000 + i64::from(n)).await?.node, NodeId(n))?;
+    }
+    let before_the_end = lease(&*store, "d", 1_099).await?;
+    same("the number while all are held", before_the_end.node, NodeId(3))?;
+    let at_the_end = lease(&*store, "e", 1_100).await?;
+    same("the number when the first lease ends", at_the_end.node, NodeId(0))
+}
+
+async fn a_number_taken_over_is_not_taken_back(bench: &dyn StoreBench) -> Outcome {
+    let store = bench.open().await;
+    lease(&*store, "a", 1_000).await?;
+    same("the number that ended", lease(&*store, "b", 1_100).await?.node, NodeId(0))?;
+    same("the number of who lost it", lease(&*store, "a", 1_101).await?.node, NodeId(1))
+}
+
+async fn epochs_of_a_number_increase(bench: &dyn StoreBench) -> Outcome {
+    let store = bench.open().await;
+    let mut epochs = Vec::new();
+    for (holder, now) in [("a", 0), ("a", 1), ("b", 10_000), ("a", 20_000), ("b", 30_000)] {
+        epochs.push(lease(&*store, holder, now).await?.epoch);
+    }
+    let epochs_of_0 = [epochs[0], epochs[1], epochs[2]];
+    same("whether epochs increase", epochs_of_0.windows(2).all(|pair| pair[0] < pair[1]), true)
+}
+
+async fn leases_of_a_number_never_overlap(bench: &dyn StoreBench) -> Outcome {
+    let store = bench.open().await;
+    let mut free_from = i64::MIN;
+    // A clock that steps back, holders that come and go.
+    for (holder, now) in [("a", 1_000), ("a", 10), ("b", 5_000), ("b", 5_001), ("b", 4_000), ("b", 9_000)] {
+        let lease = lease(&*store, holder, now).await?;
+        same("the number", lease.node, NodeId(0))?;
+        let from = now.max(free_from);
+        same("from and until", (lease.from.0, lease.until.0), (from, from + 100))?;
+        free_from = lease.until.0;
+    }
+    Ok(())
+}
+
+async fn leases_outlive_a_restart_of_the_store(bench: &dyn StoreBench) -> Outcome {
+    let first = lease(&*bench.open().await, "a", 1_000).await?;
+    let store = bench.reopen().await;
+    same("the number for another holder", lease(&*store, "b", 1_000).await?.node, NodeId(1))?;
+    let again = lease(&*store, "a", 1_000).await?;
+    same("the lease of the same", (again.node, again.from), (first.node, first.until))?;
+    same("whether its epoch is greater", again.epoch > first.epoch, true)
+}
+
+async fn all_numbers_can_be_held(bench: &dyn StoreBench) -> Outcome {
+    let store = bench.open().await;
+    for n in 0..=NodeId::MAX.0 {
+        same("the number", lease(&*store, &format!("holder {n}"), 1_000).await?.node, NodeId(n))?;
+    }
+    let answer = store.lease_node("late", Timestamp(1_099), TTL).await;
+    refused("one holder too many", answer, StoreErrorKind::LeaseLost)?;
+    same("a holder's own number", lease(&*store, "holder 5", 1_099).await?.node, NodeId(5))
+}
+
+async fn only_the_newest_epoch_renews(bench: &dyn StoreBench) -> Outcome {
+    let store = bench.open().await;
+    let old = lease(&*store, "a", 1_000).await?;
+    let new = lease(&*store, "a", 1_010).await?;
+    let answer = store.renew_node(&old, Timestamp(1_020), TTL).await;
+    refused("the epoch before", answer, StoreErrorKind::LeaseLost)?;
+    let unknown = NodeLease { node: NodeId(9), ..new.clone() };
+    let answer = store.renew_node(&unknown, Timestamp(1_020), TTL).await;
+    refused("a number that nobody took", answer, StoreErrorKind::LeaseLost)?;
+    let renewed = renew(&*store, &new, 1_150).await?;
+    same("the newest epoch", renewed, NodeLease { until: Timestamp(1_250), ..new })
+}
+
+async fn a_lease_that_ended_is_renewed_if_nobody_took_it(bench: &dyn StoreBench) -> Outcome {
+    let store = bench.open().await;
+    let held = lease(&*store, "a", 1_000).await?;
+    let renewed = renew(&*store, &held, 5_000).await?;
+    same("the lease", renewed.clone(), NodeLease { until: Timestamp(5_100), ..held })?;
+    lease(&*store, "b", 5_100).await?;
+    let answer = store.renew_node(&renewed, Timestamp(5_101), TTL).await;
+    refused("a lease that was taken over", answer, StoreErrorKind::LeaseLost)
+}
+
+async fn a_lease_never_shrinks(bench: &dyn StoreBench) -> Outcome {
+    let store = bench.open().await;
+    let held = lease(&*store, "a", 1_000).await?;
+    same("renewed early", renew(&*store, &held, 900).await?.until, Timestamp(1_100))?;
+    same("renewed", renew(&*store, &held, 2_000).await?.until, Timestamp(2_100))?;
+    same("renewed by a clock that stepped back", renew(&*store, &held, 1_500).await?.until, Timestamp(2_100))
+}
+
+async fn renewals_outlive_a_restart_of_the_store(bench: &dyn StoreBench) -> Outcome {
+    let store = bench.open().await;
+    let held = lease(&*store, "a", 1_000).await?;
+    renew(&*store, &held, 2_000).await?;
+    let store = bench.reopen().await;
+    same("another's number", lease(&*store, "b", 2_000).await?.node, NodeId(1))?;
+    same("where the next lease starts", lease(&*store, "a", 2_000).await?.from, Timestamp(2_100))
+}

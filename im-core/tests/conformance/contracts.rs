@@ -1,0 +1,94 @@
+//! Every line under a trait's `# Contract` is tried by a case, and every case quotes a line that is there.
+
+use im_core::testing::conformance::{bus_cases, routes_cases, store_cases};
+
+/// The contract lines of a trait's methods, as (`Trait::method`, line), and whatever else the methods' docs promise.
+struct Docs {
+    contracts: Vec<(String, String)>,
+    promises: Vec<(String, String)>,
+}
+
+const SOURCES: [(&str, &str); 6] = [
+    ("Timelines", include_str!("../../src/storage/timelines.rs")),
+    ("Conversations", include_str!("../../src/storage/conversations.rs")),
+    ("Cursors", include_str!("../../src/storage/cursors.rs")),
+    ("Nodes", include_str!("../../src/storage/nodes.rs")),
+    ("Routes", include_str!("../../src/router/routes.rs")),
+    ("Bus", include_str!("../../src/router/bus.rs")),
+];
+
+fn docs() -> Docs {
+    let mut docs = Docs { contracts: Vec::new(), promises: Vec::new() };
+    for (name, source) in SOURCES {
+        let body = source.split_once(&format!("pub trait {name}:")).unwrap().1;
+        let mut lines = Vec::new();
+        for line in body.lines().map(str::trim) {
+            if let Some(text) = line.strip_prefix("///") {
+                lines.push(text.trim());
+            } else if let Some(signature) = line.strip_prefix("async fn ") {
+                let method = format!("{name}::{}", signature.split('(').next().unwrap());
+                let text = lines.join("\n");
+                docs.contracts.extend(contract_lines(&text).map(|line| (method.clone(), line)));
+                docs.promises.push((method, plain(&text)));
+                lines.clear();
+            }
+        }
+    }
+    docs
+}
+
+/// The bullets under `# Contract`.
+fn contract_lines(text: &str) -> impl Iterator<Item = String> {
+    let section = text.split_once("# Contract").map_or("", |(_, rest)| rest);
+    let section = section.split("\n#").next().unwrap_or_default();
+    section.split("\n- ").skip(1).map(plain).collect::<Vec<_>>().into_iter()
+}
+
+/// One line, without the targets of links.
+fn plain(text: &str) -> String {
+    let words: Vec<_> = text.split_whitespace().collect();
+    let mut plain = String::new();
+    let mut rest = words.join(" ");
+    while let Some((before, after)) = rest.split_once("](") {
+        plain.push_str(before);
+        plain.push(']');
+        rest = after.split_once(')').unwrap_or_default().1.to_owned();
+    }
+    plain + &rest
+}
+
+/// Of every case: its name, its method, what it quotes.
+fn cases() -> Vec<[&'static str; 3]> {
+    let store = store_cases().into_iter().map(|case| [case.name, case.method, case.contract]);
+    let routes = routes_cases().into_iter().map(|case| [case.name, case.method, case.contract]);
+    let bus = bus_cases().into_iter().map(|case| [case.name, case.method, case.contract]);
+    store.chain(routes).chain(bus).collect()
+}
+
+#[test]
+fn every_contract_line_is_tried_by_a_case() {
+    let contracts = docs().contracts;
+    assert!(contracts.len() > 35, "found only {contracts:?}");
+    for (method, line) in contracts {
+        let tried = cases().iter().any(|[_, of, quote]| *of == method && line.contains(quote));
+        assert!(tried, "no case tries this line of {method}: {line}");
+    }
+}
+
+#[test]
+fn every_case_quotes_its_methods_documentation() {
+    let promises = docs().promises;
+    for [name, method, quote] in cases() {
+        let found = promises.iter().any(|(of, text)| of == method && text.contains(quote));
+        assert!(found, "the docs of {method} do not say what {name} quotes: {quote}");
+    }
+}
+
+#[test]
+fn no_two_cases_share_a_name() {
+    let mut names: Vec<_> = cases().iter().map(|[name, ..]| *name).collect();
+    names.sort_unstable();
+    let all = names.len();
+    names.dedup();
+    assert_eq!(names.len(), all);
+}

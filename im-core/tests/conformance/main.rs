@@ -1,0 +1,66 @@
+//! The conformance suites over the reference adapters, and over adapters that are wrong on purpose.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod broken;
+mod contracts;
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use futures::executor::block_on;
+use im_core::memory::{MemoryBus, MemoryRoutes, MemoryStore};
+use im_core::router::{Bus, Routes};
+use im_core::storage::Store;
+use im_core::testing::conformance::{
+    BusBench, RoutesBench, StoreBench, run_bus_suite, run_routes_suite, run_store_suite,
+};
+
+/// Reopening gives another store with the same content, as a restart of a durable one would.
+#[derive(Default)]
+struct MemoryBench(Mutex<Arc<MemoryStore>>);
+
+#[async_trait]
+impl StoreBench for MemoryBench {
+    async fn open(&self) -> Arc<dyn Store> {
+        self.0.lock().unwrap().clone()
+    }
+
+    async fn reopen(&self) -> Arc<dyn Store> {
+        let mut store = self.0.lock().unwrap();
+        *store = Arc::new(store.snapshot());
+        store.clone()
+    }
+}
+
+#[async_trait]
+impl RoutesBench for MemoryBench {
+    async fn open(&self) -> Arc<dyn Routes> {
+        Arc::new(MemoryRoutes::default())
+    }
+}
+
+#[async_trait]
+impl BusBench for MemoryBench {
+    async fn open(&self) -> Arc<dyn Bus> {
+        Arc::new(MemoryBus::default())
+    }
+}
+
+#[test]
+fn the_memory_store_conforms() {
+    let report = block_on(run_store_suite(MemoryBench::default));
+    assert!(report.passed(), "{report}");
+    assert!(report.cases >= 60, "{report}");
+}
+
+#[test]
+fn the_memory_routes_conform() {
+    let report = block_on(run_routes_suite(MemoryBench::default));
+    assert!(report.passed(), "{report}");
+}
+
+#[test]
+fn the_memory_bus_conforms() {
+    let report = block_on(run_bus_suite(MemoryBench::default));
+    assert!(report.passed(), "{report}");
+}
