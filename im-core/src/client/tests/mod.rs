@@ -1,0 +1,7 @@
+//! Scenarios of the machine: inputs in, lists of effects out.
+#![allow(clippy::unwrap_used)]
+
+mod bench;
+mod link;
+mod receiving;
+mod sending;
