@@ -17,6 +17,8 @@ mod maintenance;
 mod policy;
 mod pull;
 mod reply;
+#[cfg(test)]
+mod tests;
 mod version;
 
 use std::collections::BTreeMap;

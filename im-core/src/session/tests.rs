@@ -302,7 +302,7 @@ fn a_kicked_link_waits_a_bounded_time_for_replies() {
 
     let mut late = Link { session: clone_of_draining(), now: link.now };
     let closed = Effect::Close(CloseReason::Kicked(KickReason::GoingAway));
-    assert_eq!(late.after(Duration::from_secs(3)), [closed.clone()]);
+    assert_eq!(late.after(Duration::from_secs(3)), std::slice::from_ref(&closed));
 
     let effects = link.handle(Input::Reply(request.reply(Bytes::new())));
     assert_eq!(effects, [empty(CmdId(5000), 2), closed]);
