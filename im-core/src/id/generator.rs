@@ -43,6 +43,11 @@ impl MsgIds {
         self.node
     }
 
+    /// The time of the newest id: the clock that a lease has to stay ahead of, since it may have run ahead of the wall's.
+    pub fn time(&self) -> Timestamp {
+        Timestamp(self.last.load(Ordering::Acquire) >> SEQUENCE_BITS)
+    }
+
     /// Moves the lease's end. It never moves backwards.
     pub fn extend(&self, until: Timestamp) {
         self.end.fetch_max(at(until), Ordering::AcqRel);
@@ -83,6 +88,14 @@ mod tests {
         let first = ids.next(Timestamp(5_000)).unwrap();
         let second = ids.next(Timestamp(2_000)).unwrap();
         assert!(second > first);
+    }
+
+    #[test]
+    fn the_generators_time_is_its_newest_ids_and_does_not_step_back() {
+        let ids = MsgIds::new(NodeId(3), Timestamp(1_000), Timestamp(9_000));
+        ids.next(Timestamp(5_000)).unwrap();
+        ids.next(Timestamp(2_000)).unwrap();
+        assert_eq!(ids.time(), Timestamp(5_000));
     }
 
     #[test]

@@ -46,8 +46,9 @@ pub(super) async fn run(logic: Arc<Logic>, mut stopped: oneshot::Receiver<()>) {
 impl Logic {
     async fn renew_lease(&self) {
         let lease = lock(&self.lease).clone();
-        let renewed =
-            self.ports.store.renew_node(&lease, self.ports.clock.now(), self.policy.node_lease).await;
+        // A clock that was set back must not starve the ids, which go on from where they were.
+        let now = self.ports.clock.now().max(self.ids.time());
+        let renewed = self.ports.store.renew_node(&lease, now, self.policy.node_lease).await;
         match renewed {
             Ok(lease) => {
                 self.ids.extend(lease.until);
