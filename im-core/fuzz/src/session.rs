@@ -63,12 +63,12 @@ impl Watch {
                 Input::Reply(request.reply(Bytes::new()))
             }
             3 => Input::Push(Push { cmd: CmdId::C2C_PUSH, body: Bytes::new(), suffix: Suffix::version(1) }),
-            4 if byte() % 8 == 0 => Input::Kick { reason: KickReason::GoingAway, retry_after: None },
+            4 if byte().is_multiple_of(8) => Input::Kick { reason: KickReason::GoingAway, retry_after: None },
             5 => {
                 self.now = self.now + Duration::from_millis(u64::from(byte()) * 100);
                 Input::Timeout
             }
-            6 if byte() % 8 == 0 => Input::Malformed(FrameError::HeadTooShort { head_len: 1 }),
+            6 if byte().is_multiple_of(8) => Input::Malformed(FrameError::HeadTooShort { head_len: 1 }),
             7 => Input::Frame(frame(CmdId::AUTH, u32::from(byte()), auth(byte()))),
             8 => Input::Frame(frame(
                 CmdId::PUSH_ACK,
@@ -155,6 +155,6 @@ fn auth(choice: u8) -> Vec<u8> {
 }
 
 fn granted(choice: u8) -> Granted {
-    let expires_at = (choice % 2 == 0).then_some(Timestamp(i64::from(choice) * 100));
+    let expires_at = choice.is_multiple_of(2).then_some(Timestamp(i64::from(choice) * 100));
     Granted { head: Version(i64::from(choice)), server_time: Timestamp(5_000), expires_at }
 }
