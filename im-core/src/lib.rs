@@ -17,6 +17,41 @@
 //! | [`logic`] | the use-cases, one file each |
 //! | [`memory`] | reference adapters, for one process and for tests |
 #![cfg_attr(feature = "testing", doc = "| [`testing`] | conformance suites, the simulated cluster |")]
+//!
+//! # A link, by hand
+//!
+//! A state machine takes inputs with the time and gives effects. Here is a link's first frame, a login:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use im_core::id::{ConnId, NodeId, Version};
+//! use im_core::session::{Effect, Granted, Input, Session, SessionLimits, Verdict};
+//! use im_core::time::{Tick, Timestamp};
+//! use im_proto::{CmdId, Frame, Seq, v1::AuthRequest};
+//! use prost::Message;
+//!
+//! let limits = Arc::new(SessionLimits::default());
+//! let mut session = Session::new(ConnId(1), NodeId(0), limits, Tick::from_millis(0));
+//! let mut effects = Vec::new();
+//!
+//! let auth = AuthRequest { uid: "alice".into(), token: "secret".into(), ..AuthRequest::default() };
+//! let body = auth.encode_to_vec().into();
+//! let frame = Frame { client_version: 200, cmd: CmdId::AUTH, seq: Seq(1), body };
+//! session.handle(Tick::from_millis(5), Input::Frame(frame), &mut effects);
+//!
+//! // The session asks; whoever drives it answers, with Logic::login in a server.
+//! assert!(matches!(effects.pop(), Some(Effect::Login(login)) if login.caller.uid.as_str() == "alice"));
+//! let granted = Granted { head: Version(0), server_time: Timestamp(0), expires_at: None };
+//! session.handle(Tick::from_millis(9), Input::Verdict(Verdict::Granted(granted)), &mut effects);
+//! assert!(matches!(&effects[..], [Effect::Write(frame)] if frame.seq == Seq(1)));
+//! assert!(session.caller().is_some());
+//! ```
+//!
+//! # Where to go from here
+//!
+//! - To run a server, take `im-transport`'s `Server::builder()`; it joins all of this.
+//! - To write a storage adapter, read [`storage`], implement its four traits and run the suite under `testing`.
+//! - To see what is promised and why it holds, read `docs/delivery.md` in the repository.
 
 pub mod client;
 pub mod delivery;

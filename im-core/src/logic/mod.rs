@@ -6,7 +6,7 @@
 //!
 //! The way of a direct message: [`Logic::serve`] → `c2c::submissions` → [`GroupCommit::append`] →
 //! [`Timelines::append`](crate::storage::Timelines::append) → `c2c::replies`, and beside it `fan_out::run` →
-//! [`fanout::plan`](crate::fanout::plan) → [`Bus::publish`](crate::router::Bus::publish).
+//! [`fanout::plan`](crate::fanout::plan) → [`Bus::publish`].
 
 mod acks;
 mod auth;
