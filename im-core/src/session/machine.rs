@@ -11,7 +11,7 @@ use super::{
     Ack, Acked, Caller, CloseReason, Effect, Granted, Input, KickReason, Login, NOOP_VERSION, Push, Reply,
     Request, SessionLimits, Ticket, Verdict, frame,
 };
-use crate::id::{ConnId, DeviceId, DeviceType, GroupId, MsgId, NodeId, Uid, Version};
+use crate::id::{ConnId, DeviceId, DeviceType, GroupId, IdError, MsgId, NodeId, Uid, Version};
 use crate::message::TimelineId;
 use crate::ports::Credentials;
 use crate::time::Tick;
@@ -158,15 +158,16 @@ impl Session {
 
     fn on_auth(&mut self, frame: &Frame, effects: &mut Vec<Effect>) {
         let ticket = ticket(frame);
-        let login = AuthRequest::decode(frame.body.clone()).ok().and_then(|request| {
-            let credentials = credentials(&request)?;
-            Some((request, credentials))
-        });
-        let Some((request, credentials)) = login else {
-            let body =
-                frame::auth_refused(ErrorCode::UndecodableBody, ErrorCode::UndecodableBody.to_string());
-            effects.push(Effect::Write(frame::reply(&ticket, body)));
-            return self.close(CloseReason::Refused, effects);
+        let login = match AuthRequest::decode(frame.body.clone()) {
+            Ok(request) => credentials(&request).map(|credentials| (request, credentials)),
+            Err(_) => Err((ErrorCode::UndecodableBody, ErrorCode::UndecodableBody.to_string())),
+        };
+        let (request, credentials) = match login {
+            Ok(login) => login,
+            Err((code, message)) => {
+                effects.push(Effect::Write(frame::reply(&ticket, frame::auth_refused(code, message))));
+                return self.close(CloseReason::Refused, effects);
+            }
         };
         self.idle = self.limits.idle_for(request.heartbeat_seconds);
         let caller = Arc::new(Caller {
@@ -376,11 +377,13 @@ fn ticket(frame: &Frame) -> Ticket {
     Ticket { cmd: frame.cmd, seq: frame.seq, client_version: frame.client_version, weight }
 }
 
-fn credentials(request: &AuthRequest) -> Option<Credentials> {
-    Some(Credentials {
-        uid: Uid::new(&request.uid).ok()?,
+/// What the client shows, or why nobody can be that.
+fn credentials(request: &AuthRequest) -> Result<Credentials, (ErrorCode, String)> {
+    let refuse = |field: &str, why: IdError| (ErrorCode::RefusedToken, format!("{field}: {why}"));
+    Ok(Credentials {
+        uid: Uid::new(&request.uid).map_err(|why| refuse("uid", why))?,
         token: request.token.clone(),
-        device: DeviceId::new(&request.device_id).ok()?,
+        device: DeviceId::new(&request.device_id).map_err(|why| refuse("device_id", why))?,
         device_type: DeviceType(request.device_type),
     })
 }

@@ -136,15 +136,37 @@ fn a_refused_auth_is_answered_and_then_the_link_closes() {
 }
 
 #[test]
-fn an_auth_with_a_uid_that_nobody_can_have_is_undecodable() {
-    for uid in [String::new(), "x".repeat(65)] {
-        let mut link = Link::new();
-        let effects = link.frame(CmdId::AUTH, 3, AuthRequest { uid, ..AuthRequest::default() });
-        let [Effect::Write(frame), Effect::Close(CloseReason::Refused)] = &effects[..] else {
-            panic!("{effects:?}")
-        };
-        assert_eq!(AuthResponse::decode(frame.body.clone()).unwrap().err_code, 1);
+fn an_auth_that_cannot_be_anybodys_is_refused_with_the_reason() {
+    let long = || "x".repeat(65);
+    let wrong = [
+        (AuthRequest::default(), "uid: an id of this kind must not be empty"),
+        (
+            AuthRequest { uid: long(), ..AuthRequest::default() },
+            "uid: an id of 65 bytes is longer than the 64 allowed",
+        ),
+        (
+            AuthRequest { uid: "alice".into(), device_id: long(), ..AuthRequest::default() },
+            "device_id: an id of 65 bytes is longer than the 64 allowed",
+        ),
+    ];
+    for (request, why) in wrong {
+        let effects = Link::new().frame(CmdId::AUTH, 3, request);
+        let response =
+            AuthResponse { status: -1, err_code: 2, err_msg: why.into(), ..AuthResponse::default() };
+        assert_eq!(effects, [written(CmdId::AUTH, 3, response), Effect::Close(CloseReason::Refused)]);
     }
+}
+
+#[test]
+fn an_auth_that_does_not_decode_is_answered_and_closes() {
+    let mut link = Link::new();
+    let body = Bytes::from_static(&[0xff]);
+    let effects =
+        link.handle(Input::Frame(Frame { client_version: VERSION, cmd: CmdId::AUTH, seq: Seq(3), body }));
+    let [Effect::Write(frame), Effect::Close(CloseReason::Refused)] = &effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(AuthResponse::decode(frame.body.clone()).unwrap().err_code, 1);
 }
 
 #[test]
