@@ -1,1 +1,3 @@
 //! im-transport
+#[cfg(feature = "client")]
+pub mod client;

@@ -177,9 +177,11 @@ pub(super) fn sent(effects: &[Effect]) -> Vec<String> {
 
 /// The ids of the messages acknowledged, in order.
 pub(super) fn acked(effects: &[Effect]) -> Vec<&str> {
-    let id = |effect| match effect {
-        &Effect::Acked(ref receipt) => Some(receipt.client_msg_id.as_str()),
-        _ => None,
-    };
-    effects.iter().filter_map(id).collect()
+    let mut ids = Vec::new();
+    for effect in effects {
+        if let Effect::Acked(receipt) = effect {
+            ids.push(receipt.client_msg_id.as_str());
+        }
+    }
+    ids
 }

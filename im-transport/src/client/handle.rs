@@ -1,0 +1,125 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use im_core::client::{ClientConfig, LocalStore, Outgoing, Receipt};
+use im_core::id::Version;
+use im_core::storage::StoreError;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::driver::{Control, Driver, Ends, Submit};
+use super::{ClientOptions, Event, SendError};
+
+/// Sends that may wait for the task to take them up. It takes all that wait at once, so this is the batch that one write to the local store serves.
+const SENDS_IN_CHANNEL: usize = 256;
+
+/// One user's device, connected for as long as any clone of this is alive.
+#[derive(Clone, Debug)]
+pub struct Client {
+    sends: mpsc::Sender<Submit>,
+    control: mpsc::Sender<Control>,
+    applied: watch::Sender<Version>,
+}
+
+impl Client {
+    /// Loads what the device knows and starts a task that connects, and stays connected. It returns before there is a link; [`Event::LoggedIn`]
+    /// and [`Event::Offline`] tell how that goes.
+    ///
+    /// # Errors
+    /// If the local store cannot be loaded.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with I/O and time.
+    pub async fn connect(
+        options: ClientOptions,
+        config: ClientConfig,
+        store: Arc<dyn LocalStore>,
+    ) -> Result<(Self, Events), StoreError> {
+        let saved = store.load().await?;
+        let (sends, sends_end) = mpsc::channel(SENDS_IN_CHANNEL);
+        let (control, control_end) = mpsc::channel(8);
+        let (applied, applied_end) = watch::channel(saved.cursor);
+        let (events_end, events) = mpsc::channel(options.events.max(1));
+        let ends = Ends { sends: sends_end, control: control_end, applied: applied_end, events: events_end };
+        tokio::spawn(Driver::new(options, config, saved, store, ends).run());
+        Ok((Self { sends, control, applied }, Events { events }))
+    }
+
+    /// Hands a message over; messages leave in the order in which these calls return. Waits while more than
+    /// [`ClientConfig::max_outgoing`] are unanswered. The message is enqueued in the local store, then sent until the server answers, on as many
+    /// links as that takes.
+    ///
+    /// # Cancel safety
+    /// Dropping this future before it is done sends nothing.
+    ///
+    /// # Errors
+    /// [`SendError::Gone`] if the client has ended.
+    pub async fn send(&self, message: Outgoing) -> Result<Sending, SendError> {
+        let (answer, outcome) = oneshot::channel();
+        self.sends.send(Submit { message, answer }).await.map_err(|_| SendError::Gone)?;
+        Ok(Sending { outcome })
+    }
+
+    /// Everything in [`Event::Entries`] up to `version` is durable in the application. Only for
+    /// [`Confirm::Application`](super::Confirm::Application); cumulative, never blocks.
+    pub fn applied(&self, version: Version) {
+        self.applied.send_modify(|applied| *applied = version.max(*applied));
+    }
+
+    /// The device changed its network, or woke up: try at once what was put off.
+    pub fn network_changed(&self) {
+        // A full channel holds one of these already.
+        let _ = self.control.try_send(Control::NetworkChanged);
+    }
+
+    /// Closes the link, after what is applied was acknowledged, and waits until the local store is up to date. Messages without an
+    /// answer stay in it.
+    ///
+    /// # Cancel safety
+    /// Once polled, the client stops even if this future is dropped.
+    pub async fn stop(&self) {
+        let _ = self.control.send(Control::Stop).await;
+        self.control.closed().await;
+    }
+
+    /// As [`stop`](Self::stop), and tells the server that this device is not to be reached any more.
+    ///
+    /// # Cancel safety
+    /// As `stop`.
+    pub async fn log_out(&self) {
+        let _ = self.control.send(Control::Logout).await;
+        self.control.closed().await;
+    }
+}
+
+/// The answer to a message, to be awaited. Dropping it does not withdraw the message.
+#[derive(Debug)]
+pub struct Sending {
+    outcome: oneshot::Receiver<Result<Receipt, SendError>>,
+}
+
+impl Future for Sending {
+    type Output = Result<Receipt, SendError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.outcome).poll(cx).map(|outcome| outcome.unwrap_or(Err(SendError::Gone)))
+    }
+}
+
+/// What happens to a [`Client`]. While nobody takes events, no more entries are fetched; everything else goes on. Dropping it
+/// is taking and forgetting them.
+#[derive(Debug)]
+pub struct Events {
+    events: mpsc::Receiver<Event>,
+}
+
+impl Events {
+    /// The next event; `None` after [`Event::Ended`].
+    ///
+    /// # Cancel safety
+    /// Dropping this future loses no event.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+}

@@ -1,0 +1,252 @@
+//! The client over real sockets, against a server that says what each scenario wants, frame by frame.
+#![cfg(feature = "client")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use im_core::client::{ClientConfig, EndReason, LocalStore, MemoryLocalStore, Outgoing};
+use im_core::id::{DeviceId, Uid, Version};
+use im_core::message::ContentType;
+use im_proto::v1::{AuthRequest, AuthResponse, C2cPush, C2cRequest, C2cResponse, PushAck};
+use im_proto::{CmdId, Decoder, Frame, Seq};
+use im_transport::client::{Client, ClientOptions, Confirm, Ended, Event, Events, new_message_id};
+use prost::Message;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+const SOON: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn a_message_is_acknowledged_and_forgotten() {
+    let mut world = World::new(Confirm::Store).await;
+    let mut server = world.accept(0).await;
+    let sending = world.client.send(message("hello")).await.unwrap();
+    let send = server.read().await;
+    let request = C2cRequest::decode(send.body.clone()).unwrap();
+    assert_eq!((send.cmd, &request.content[..]), (CmdId::C2C_SEND, &b"hello"[..]));
+    assert_eq!(world.store.load().await.unwrap().outgoing.len(), 1, "durable before it is sent");
+    server.reply(&send, &C2cResponse { msgid: 7, timestamp: 8, version: 1, ..Default::default() }).await;
+    assert_eq!(sending.await.unwrap().version, Version(1));
+    world.client.stop().await;
+    assert!(world.store.load().await.unwrap().outgoing.is_empty());
+    assert_eq!(world.store.read(Version(0), 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn messages_survive_a_link_and_keep_their_order() {
+    let world = World::new(Confirm::Store).await;
+    let mut first = world.accept(0).await;
+    let mut sendings = Vec::new();
+    for text in ["1", "2", "3"] {
+        sendings.push(world.client.send(message(text)).await.unwrap());
+    }
+    first.read().await;
+    drop(first);
+    let mut second = world.accept(0).await;
+    for (version, text) in (1..).zip(["1", "2", "3"]) {
+        let send = second.read_send().await;
+        assert_eq!(C2cRequest::decode(send.body.clone()).unwrap().content, text.as_bytes());
+        second.reply(&send, &C2cResponse { msgid: version, version, ..Default::default() }).await;
+    }
+    for sending in sendings {
+        timeout(SOON, sending).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn entries_are_in_the_local_store_before_they_are_acknowledged() {
+    let mut world = World::new(Confirm::Store).await;
+    let mut server = world.accept(0).await;
+    server.push(1).await;
+    let ack = server.read().await;
+    assert_eq!((ack.cmd, PushAck::decode(ack.body).unwrap().version), (CmdId::PUSH_ACK, 1));
+    assert_eq!(world.store.load().await.unwrap().cursor, Version(1));
+    assert_eq!(world.entries().await, [1]);
+}
+
+#[tokio::test]
+async fn an_application_that_confirms_decides_when_an_entry_is_acknowledged() {
+    let mut world = World::new(Confirm::Application).await;
+    let mut server = world.accept(0).await;
+    server.push(1).await;
+    server.push(2).await;
+    assert_eq!(world.entries().await, [1]);
+    assert!(timeout(Duration::from_millis(300), server.read()).await.is_err(), "nothing is confirmed yet");
+    assert_eq!(world.store.load().await.unwrap().cursor, Version(0));
+    world.client.applied(Version(1));
+    let ack = server.read().await;
+    assert_eq!(PushAck::decode(ack.body).unwrap().version, 1);
+    assert_eq!(world.store.load().await.unwrap().cursor, Version(1));
+}
+
+#[tokio::test]
+async fn stopping_acknowledges_what_was_confirmed() {
+    let mut world = World::new(Confirm::Application).await;
+    let mut server = world.accept(0).await;
+    server.push(1).await;
+    world.entries().await;
+    world.client.applied(Version(1));
+    world.client.stop().await;
+    assert_eq!(PushAck::decode(server.read().await.body).unwrap().version, 1);
+    assert_eq!(world.store.load().await.unwrap().cursor, Version(1));
+    assert!(matches!(world.ended().await, Ended::Client(EndReason::Stopped)));
+}
+
+#[tokio::test]
+async fn a_refused_token_ends_the_client_and_its_sends() {
+    let mut world = World::new(Confirm::Store).await;
+    let sending = world.client.send(message("x")).await.unwrap();
+    let mut server = world.connection().await;
+    let auth = server.read().await;
+    server.reply(&auth, &AuthResponse { status: -1, err_code: 2, ..Default::default() }).await;
+    assert!(sending.await.is_err());
+    assert!(matches!(world.ended().await, Ended::Client(EndReason::Refused { .. })));
+}
+
+#[tokio::test]
+async fn a_server_that_is_down_is_tried_again() {
+    let World { client, mut events, listener, .. } = World::new(Confirm::Store).await;
+    let (stream, _) = listener.accept().await.unwrap();
+    drop((stream, listener));
+    for _ in 0..3 {
+        let event = timeout(SOON, events.next()).await.unwrap().unwrap();
+        assert!(matches!(event, Event::Offline { .. }), "{event:?}");
+    }
+    timeout(SOON, client.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_message_larger_than_a_frame_is_refused_at_once() {
+    let world = World::new(Confirm::Store).await;
+    let large = Outgoing { content: vec![0; 1 << 20].into(), ..message("") };
+    let sending = world.client.send(large).await.unwrap();
+    assert!(timeout(SOON, sending).await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn a_thousand_pipelined_messages_are_acknowledged() {
+    let world = World::new(Confirm::Store).await;
+    let mut server = world.accept(0).await;
+    let serve = tokio::spawn(async move {
+        for version in 1..=1_000 {
+            let send = server.read_send().await;
+            server.reply(&send, &C2cResponse { msgid: version, version, ..Default::default() }).await;
+        }
+        server
+    });
+    let mut sendings = Vec::new();
+    for number in 0..1_000 {
+        sendings.push(world.client.send(message(&number.to_string())).await.unwrap());
+    }
+    for (version, sending) in (1..).zip(sendings) {
+        assert_eq!(timeout(SOON, sending).await.unwrap().unwrap().version, Version(version));
+    }
+    serve.await.unwrap();
+}
+
+/// Alice's client and the server that she was told of.
+struct World {
+    client: Client,
+    events: Events,
+    store: Arc<MemoryLocalStore>,
+    listener: TcpListener,
+}
+
+impl World {
+    async fn new(confirm: Confirm) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut options = ClientOptions::new(listener.local_addr().unwrap().to_string());
+        options.confirm = confirm;
+        let config = ClientConfig::new(Uid::new("alice").unwrap(), "token", DeviceId::new("d").unwrap());
+        let store = Arc::new(MemoryLocalStore::new());
+        let (client, events) = Client::connect(options, config, store.clone()).await.unwrap();
+        Self { client, events, store, listener }
+    }
+
+    async fn connection(&self) -> Server {
+        let (stream, _) = timeout(SOON, self.listener.accept()).await.unwrap().unwrap();
+        Server { stream, received: BytesMut::new() }
+    }
+
+    /// Takes a connection and its login.
+    async fn accept(&self, head: i64) -> Server {
+        let mut server = self.connection().await;
+        let auth = server.read().await;
+        assert_eq!(AuthRequest::decode(auth.body.clone()).unwrap().uid, "alice");
+        server.reply(&auth, &AuthResponse { version: head, ..Default::default() }).await;
+        server
+    }
+
+    /// The versions of the next entries.
+    async fn entries(&mut self) -> Vec<i64> {
+        loop {
+            if let Event::Entries { entries, .. } = timeout(SOON, self.events.next()).await.unwrap().unwrap()
+            {
+                return entries.iter().map(|entry| entry.version.0).collect();
+            }
+        }
+    }
+
+    async fn ended(&mut self) -> Ended {
+        loop {
+            if let Event::Ended(reason) = timeout(SOON, self.events.next()).await.unwrap().unwrap() {
+                return reason;
+            }
+        }
+    }
+}
+
+struct Server {
+    stream: TcpStream,
+    received: BytesMut,
+}
+
+impl Server {
+    async fn read(&mut self) -> Frame {
+        loop {
+            if let Some(frame) = Decoder::default().decode(&mut self.received).unwrap() {
+                return frame;
+            }
+            let read = timeout(SOON, self.stream.read_buf(&mut self.received)).await.unwrap().unwrap();
+            assert!(read > 0, "the client closed the link");
+        }
+    }
+
+    /// The next send; own messages are acknowledged in between like all others.
+    async fn read_send(&mut self) -> Frame {
+        loop {
+            let frame = self.read().await;
+            if frame.cmd == CmdId::C2C_SEND {
+                return frame;
+            }
+        }
+    }
+
+    async fn reply(&mut self, to: &Frame, body: &impl Message) {
+        self.write(Frame { body: body.encode_to_vec().into(), ..to.clone() }).await;
+    }
+
+    async fn push(&mut self, version: i64) {
+        let push = C2cPush { from: "bob".to_owned(), msgid: version, version, ..Default::default() };
+        let body = push.encode_to_vec().into();
+        self.write(Frame { client_version: 200, cmd: CmdId::C2C_PUSH, seq: Seq::PUSH, body }).await;
+    }
+
+    async fn write(&mut self, frame: Frame) {
+        let mut bytes = BytesMut::new();
+        frame.encode(&mut bytes);
+        self.stream.write_all(&bytes).await.unwrap();
+    }
+}
+
+fn message(text: &str) -> Outgoing {
+    Outgoing {
+        client_msg_id: new_message_id(),
+        to: Uid::new("bob").unwrap(),
+        content_type: ContentType(0),
+        content: text.as_bytes().to_vec().into(),
+    }
+}
