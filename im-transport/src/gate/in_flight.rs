@@ -1,0 +1,85 @@
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use im_core::logic::Turn;
+use im_core::session::{Reply, Request};
+
+/// What an acknowledgement counts.
+const ACK: usize = 128;
+
+/// Turns that bring less than this do not hold the read buffer while they wait for the store.
+const SMALL_TURN: usize = 16 << 10;
+
+/// Bytes of requests without an answer.
+#[derive(Debug, Default)]
+pub(super) struct InFlight(AtomicUsize);
+
+impl InFlight {
+    pub(super) fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Counts a turn until the last of its [`Answering`]s is gone, and sees to it that it holds no more memory than it counts, give
+    /// or take.
+    pub(super) fn weigh(self: &Arc<Self>, mut turn: Turn) -> (Turn, Arc<Weight>) {
+        let requests: usize = turn.requests.iter().map(weight).sum();
+        let bodies: usize = turn.requests.iter().map(|request| request.body.len()).sum();
+        if bodies < SMALL_TURN {
+            gather(&mut turn.requests, bodies);
+        }
+        let bytes = requests + turn.acks.len() * ACK;
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+        (turn, Arc::new(Weight { bytes, of: self.clone() }))
+    }
+}
+
+fn weight(request: &Request) -> usize {
+    usize::try_from(request.ticket.weight).unwrap_or(usize::MAX)
+}
+
+/// Copies the bodies into one buffer of their exact size, so that a single slow request does not keep 64 KiB.
+fn gather(requests: &mut [Request], bytes: usize) {
+    let mut buffer = BytesMut::with_capacity(bytes);
+    for request in requests.iter_mut().filter(|request| !request.body.is_empty()) {
+        buffer.extend_from_slice(&request.body);
+        request.body = buffer.split().freeze();
+    }
+}
+
+/// What one turn counts.
+#[derive(Debug)]
+pub(super) struct Weight {
+    bytes: usize,
+    of: Arc<InFlight>,
+}
+
+impl Drop for Weight {
+    fn drop(&mut self) {
+        self.of.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Some of a turn's answers, on their way.
+pub(super) struct Answering {
+    replies: BoxFuture<'static, Vec<Reply>>,
+    _weight: Arc<Weight>,
+}
+
+impl Answering {
+    pub(super) fn new(replies: BoxFuture<'static, Vec<Reply>>, weight: Arc<Weight>) -> Self {
+        Self { replies, _weight: weight }
+    }
+}
+
+impl Future for Answering {
+    type Output = Vec<Reply>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.replies.poll_unpin(cx)
+    }
+}

@@ -1,0 +1,363 @@
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::BytesMut;
+use im_core::logic::Turn;
+use im_core::session::{CloseReason, Effect, Input, Login, Session};
+use im_core::time::Tick;
+use im_proto::{Decoder, Limits, OutFrame};
+
+use super::GateLimits;
+use super::admission::Permit;
+use super::mailbox::NewLink;
+use super::outbox::Outbox;
+use super::ready::{LinkWaker, Ready};
+use super::stream::{self, BoxStream};
+
+/// One read takes at most this much.
+const SCRATCH: usize = 64 << 10;
+
+/// With less room than this a fresh piece of scratch is better than a short read.
+const SCRATCH_LOW: usize = 8 << 10;
+
+/// An incomplete frame below this is copied off, so that it does not hold a larger buffer.
+const SMALL: usize = 4 << 10;
+
+/// What the links of a shard share while they are handled.
+pub(super) struct Work {
+    /// What the current turn asks of the use-cases.
+    pub(super) turn: Turn,
+    /// Clients that want in.
+    pub(super) logins: Vec<Login>,
+    pub(super) limits: Arc<GateLimits>,
+    before_auth: Decoder,
+    after_auth: Decoder,
+    effects: Vec<Effect>,
+    scratch: BytesMut,
+}
+
+impl Work {
+    pub(super) fn new(limits: Arc<GateLimits>) -> Self {
+        Self {
+            turn: Turn::default(),
+            logins: Vec::new(),
+            before_auth: Decoder::new(Limits::new(limits.max_frame_before_auth)),
+            after_auth: Decoder::new(Limits::new(limits.max_frame)),
+            limits,
+            effects: Vec::new(),
+            scratch: BytesMut::new(),
+        }
+    }
+}
+
+/// Why the gate, not the session, ends a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Cut {
+    /// More waits to be written than [`GateLimits::outbound_budget`].
+    #[error("slow reader: too much waits to be written")]
+    SlowReader,
+    /// Nothing was written for [`GateLimits::write_stall`].
+    #[error("slow reader: takes nothing")]
+    WriteStall,
+    /// The stream ended or broke.
+    #[error("the peer is gone")]
+    Gone,
+}
+
+/// How a link ends.
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    /// Not yet.
+    Open,
+    /// What is queued is written first; then the peer has until this moment to close.
+    Lingering { until: Tick, shut: bool },
+    /// Now.
+    Over,
+}
+
+/// One link: its stream, its session, and the bytes between them.
+pub(super) struct Link {
+    stream: BoxStream,
+    session: Session,
+    wake: Arc<LinkWaker>,
+    waker: Waker,
+    /// What arrived and is not handled: an incomplete frame, or frames that must wait. Empty on an idle link.
+    rest: BytesMut,
+    outbox: Option<Box<Outbox>>,
+    /// When the last byte was written, or the first one queued since nothing waited.
+    progress: Tick,
+    /// More may be there than was read: nobody wakes for it.
+    unread: bool,
+    ending: Ending,
+    /// What the shard's timers hold for this link.
+    pub(super) timer: Option<Tick>,
+    /// On the shard's list of what the current turn changed.
+    pub(super) touched: bool,
+    /// On the shard's list of those that wait until its requests are answered.
+    pub(super) starved: bool,
+    _permit: Permit,
+}
+
+impl Link {
+    pub(super) fn new(new: NewLink, session: Session, index: usize, ready: Arc<Ready>) -> Self {
+        let wake = LinkWaker::new(index, ready);
+        Self {
+            stream: new.stream,
+            session,
+            waker: Waker::from(wake.clone()),
+            wake,
+            rest: BytesMut::new(),
+            outbox: None,
+            progress: Tick::default(),
+            unread: true,
+            ending: Ending::Open,
+            timer: None,
+            touched: false,
+            starved: false,
+            _permit: new.permit,
+        }
+    }
+
+    pub(super) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Puts the link on the shard's list.
+    pub(super) fn wake(&self) {
+        self.waker.wake_by_ref();
+    }
+
+    /// The link came off the shard's list.
+    pub(super) fn woken(&self) {
+        self.wake.taken();
+    }
+
+    /// Feeds the session one input and does what it says.
+    pub(super) fn input(&mut self, now: Tick, input: Input, work: &mut Work) {
+        self.session.handle(now, input, &mut work.effects);
+        self.apply(now, work);
+    }
+
+    fn apply(&mut self, now: Tick, work: &mut Work) {
+        let mut effects = std::mem::take(&mut work.effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Write(frame) => self.queue(now, frame, work),
+                Effect::Login(login) => work.logins.push(login),
+                Effect::Request(request) => work.turn.requests.push(request),
+                Effect::Ack(ack) => work.turn.acks.push(ack),
+                Effect::Leave(caller) => work.turn.leaves.push(caller),
+                Effect::Close(reason) => self.close(now, reason, &work.limits),
+            }
+        }
+        work.effects = effects;
+    }
+
+    fn close(&mut self, now: Tick, reason: CloseReason, limits: &GateLimits) {
+        if matches!(self.ending, Ending::Over) {
+            return;
+        }
+        tracing::debug!(conn = %self.session.conn(), %reason, "closes");
+        self.ending = Ending::Lingering { until: now + limits.linger, shut: false };
+    }
+
+    /// Ends the link without another byte.
+    pub(super) fn cut(&mut self, now: Tick, why: Cut, work: &mut Work) {
+        if matches!(self.ending, Ending::Over) {
+            return;
+        }
+        match why {
+            Cut::Gone => tracing::debug!(conn = %self.session.conn(), %why, "is cut"),
+            _ => tracing::info!(conn = %self.session.conn(), %why, "is cut"),
+        }
+        self.ending = Ending::Over;
+        self.outbox = None;
+        let mut effects = Vec::new();
+        self.session.handle(now, Input::Gone, &mut effects);
+        for effect in effects {
+            if let Effect::Leave(caller) = effect {
+                work.turn.leaves.push(caller);
+            }
+        }
+    }
+
+    fn queue(&mut self, now: Tick, frame: OutFrame, work: &mut Work) {
+        if self.queued() >= work.limits.outbound_budget {
+            // Perhaps the peer only had no chance to read yet.
+            self.flush(now, work);
+            if self.queued() >= work.limits.outbound_budget {
+                self.cut(now, Cut::SlowReader, work);
+            }
+        }
+        if matches!(self.ending, Ending::Over) {
+            return;
+        }
+        if self.outbox.is_none() {
+            self.progress = now;
+        }
+        self.outbox.get_or_insert_default().push(frame);
+    }
+
+    fn queued(&self) -> usize {
+        self.outbox.as_ref().map_or(0, |outbox| outbox.len())
+    }
+
+    /// Whether the session and the bytes that wait to be written allow reading.
+    fn may_read(&self, now: Tick, limits: &GateLimits) -> bool {
+        matches!(self.ending, Ending::Open)
+            && self.session.may_read(now)
+            && self.queued() <= limits.outbound_low_water
+    }
+
+    /// Whether this link could go on reading if the shard let it.
+    pub(super) fn wants_read(&self, now: Tick, limits: &GateLimits) -> bool {
+        self.unread && self.may_read(now, limits)
+    }
+
+    /// Remembers that nothing was read although something may be there.
+    pub(super) fn skip_read(&mut self) {
+        self.unread = true;
+    }
+
+    /// Reads and handles frames: until the stream is dry, the session wants no more, or the link has had its share of the turn.
+    pub(super) fn read(&mut self, now: Tick, work: &mut Work) {
+        let mut input = std::mem::take(&mut self.rest);
+        let mut owned = true;
+        let mut share = Share { frames: work.limits.frames_per_link, bytes: work.limits.bytes_per_link };
+        self.unread = true;
+        while self.handle_frames(now, &mut input, &mut share, work) && share.bytes > 0 {
+            match self.poll_read(work) {
+                Poll::Pending => {
+                    self.unread = false;
+                    break;
+                }
+                Poll::Ready(Err(_)) | Poll::Ready(Ok(0)) => {
+                    self.cut(now, Cut::Gone, work);
+                    break;
+                }
+                Poll::Ready(Ok(count)) => share.bytes = share.bytes.saturating_sub(count),
+            }
+            if input.is_empty() {
+                input = work.scratch.split();
+                owned = false;
+            } else {
+                if !owned {
+                    input = BytesMut::from(&input[..]);
+                    owned = true;
+                }
+                input.extend_from_slice(&work.scratch.split());
+            }
+        }
+        self.keep(input, owned);
+    }
+
+    /// Handles whole frames; whether more may be read.
+    fn handle_frames(&mut self, now: Tick, input: &mut BytesMut, share: &mut Share, work: &mut Work) -> bool {
+        loop {
+            if share.frames == 0 || !self.may_read(now, &work.limits) {
+                return false;
+            }
+            let ready = self.session.caller().is_some();
+            let decoder = if ready { work.after_auth } else { work.before_auth };
+            match decoder.decode(input) {
+                Ok(Some(frame)) => {
+                    share.frames -= 1;
+                    self.input(now, Input::Frame(frame), work);
+                }
+                Ok(None) => return true,
+                Err(error) => {
+                    self.input(now, Input::Malformed(error), work);
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// Keeps what is not handled yet, in a buffer of its own.
+    fn keep(&mut self, input: BytesMut, owned: bool) {
+        if input.is_empty() || !matches!(self.ending, Ending::Open) {
+            return;
+        }
+        let copied = !owned || input.len() < SMALL;
+        self.rest = if copied { BytesMut::from(&input[..]) } else { input };
+    }
+
+    fn poll_read(&mut self, work: &mut Work) -> Poll<std::io::Result<usize>> {
+        if work.scratch.capacity() < SCRATCH_LOW {
+            // Takes the old memory again if no frame holds it any more.
+            work.scratch.reserve(SCRATCH);
+        }
+        let mut cx = Context::from_waker(&self.waker);
+        stream::poll_read(&mut self.stream, &mut cx, &mut work.scratch)
+    }
+
+    /// Writes what the stream takes.
+    fn flush(&mut self, now: Tick, work: &mut Work) {
+        let Some(outbox) = &mut self.outbox else { return };
+        let mut cx = Context::from_waker(&self.waker);
+        let mut written = 0;
+        let outcome = outbox.poll_write(&mut self.stream, &mut cx, &mut written);
+        if written > 0 {
+            self.progress = now;
+        }
+        match outcome {
+            Poll::Ready(Ok(())) => self.outbox = None,
+            Poll::Ready(Err(_)) => self.cut(now, Cut::Gone, work),
+            Poll::Pending if self.progress + work.limits.write_stall <= now => {
+                self.cut(now, Cut::WriteStall, work);
+            }
+            Poll::Pending => {}
+        }
+    }
+
+    /// Writes, ends what is to end, and says whether the link is still there.
+    pub(super) fn settle(&mut self, now: Tick, work: &mut Work) -> bool {
+        self.flush(now, work);
+        if let Ending::Lingering { until, shut } = self.ending
+            && (until <= now || (self.outbox.is_none() && self.say_goodbye(until, shut, work)))
+        {
+            self.ending = Ending::Over;
+        }
+        !matches!(self.ending, Ending::Over)
+    }
+
+    /// Ends the writing half, and reads on without looking until the peer has closed: a socket closed with unread bytes would
+    /// be reset, and the peer might never see the last frames. Whether the peer has closed.
+    fn say_goodbye(&mut self, until: Tick, shut: bool, work: &mut Work) -> bool {
+        self.rest = BytesMut::new();
+        let mut cx = Context::from_waker(&self.waker);
+        if !shut {
+            match stream::poll_shutdown(&mut self.stream, &mut cx) {
+                Poll::Pending => return false,
+                Poll::Ready(Err(_)) => return true,
+                Poll::Ready(Ok(())) => self.ending = Ending::Lingering { until, shut: true },
+            }
+        }
+        match self.poll_read(work) {
+            Poll::Pending => false,
+            Poll::Ready(Err(_)) | Poll::Ready(Ok(0)) => true,
+            Poll::Ready(Ok(_)) => {
+                work.scratch.clear();
+                self.wake();
+                false
+            }
+        }
+    }
+
+    /// When something is due if nothing else happens.
+    pub(super) fn next_deadline(&self, now: Tick, limits: &GateLimits) -> Option<Tick> {
+        let lingers = match self.ending {
+            Ending::Lingering { until, .. } => Some(until),
+            _ => None,
+        };
+        let stalls = self.outbox.as_ref().map(|_| self.progress + limits.write_stall);
+        let reads = if self.unread { self.session.next_read(now) } else { None };
+        [self.session.next_deadline(), lingers, stalls, reads].into_iter().flatten().min()
+    }
+}
+
+/// What a link may still do in a turn.
+struct Share {
+    frames: usize,
+    bytes: usize,
+}

@@ -1,0 +1,145 @@
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use im_core::id::ConnId;
+use im_core::router::{Delivery, Parcel};
+use im_core::session::{KickReason, Push};
+
+use super::admission::Permit;
+use super::ready::Ready;
+use super::stream::BoxStream;
+
+/// What a push counts besides its body.
+const OVERHEAD: usize = 128;
+
+/// A socket that was just accepted.
+pub(crate) struct NewLink {
+    pub(crate) conn: ConnId,
+    pub(crate) stream: BoxStream,
+    pub(crate) permit: Permit,
+}
+
+/// Whether a shard runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    /// It does.
+    #[default]
+    Running,
+    /// It sends its clients away and ends when the last one is gone.
+    Draining,
+    /// It ends now.
+    Stopped,
+}
+
+/// What others leave for a shard.
+#[derive(Default)]
+pub(super) struct Mail {
+    pub(super) links: Vec<NewLink>,
+    pub(super) pushes: VecDeque<(ConnId, Push)>,
+    /// The last one a link, so the links bound them.
+    pub(super) kicks: HashMap<ConnId, (KickReason, Option<Duration>)>,
+    pub(super) phase: Phase,
+    bytes: usize,
+}
+
+/// A shard as the rest of the server sees it.
+pub(crate) struct Mailbox {
+    capacity: usize,
+    mail: Mutex<Mail>,
+    pub(super) ready: Arc<Ready>,
+}
+
+impl Mailbox {
+    /// A mailbox for pushes of `capacity` bytes.
+    pub(super) fn new(capacity: usize) -> Arc<Self> {
+        Arc::new(Self { capacity, mail: Mutex::default(), ready: Arc::default() })
+    }
+
+    /// Hands a socket over.
+    pub(crate) fn add(&self, link: NewLink) {
+        self.lock().links.push(link);
+        self.ready.wake();
+    }
+
+    /// Leaves parcels; when there is no room the oldest pushes go, never a kick.
+    pub(super) fn deliver(&self, batch: Vec<Delivery>) {
+        let mut mail = self.lock();
+        for delivery in batch {
+            match delivery.parcel {
+                Parcel::Push(push) => mail.push(delivery.conn, push, self.capacity),
+                Parcel::Kick { reason, retry_after } => {
+                    mail.kicks.insert(delivery.conn, (reason, retry_after));
+                }
+            }
+        }
+        drop(mail);
+        self.ready.wake();
+    }
+
+    /// Moves on to a later phase; never back.
+    pub(super) fn enter(&self, phase: Phase) {
+        let mut mail = self.lock();
+        mail.phase = mail.phase.max(phase);
+        drop(mail);
+        self.ready.wake();
+    }
+
+    /// Takes what is there.
+    pub(super) fn take(&self) -> Mail {
+        let mut mail = self.lock();
+        let phase = mail.phase;
+        std::mem::replace(&mut *mail, Mail { phase, ..Mail::default() })
+    }
+
+    /// Nothing panics while it holds the lock.
+    fn lock(&self) -> MutexGuard<'_, Mail> {
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Mail {
+    fn push(&mut self, conn: ConnId, push: Push, capacity: usize) {
+        self.bytes += weight(&push);
+        self.pushes.push_back((conn, push));
+        while self.bytes > capacity
+            && let Some((_, dropped)) = self.pushes.pop_front()
+        {
+            self.bytes -= weight(&dropped);
+        }
+    }
+}
+
+fn weight(push: &Push) -> usize {
+    push.body.len() + OVERHEAD
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use im_core::id::NodeId;
+    use im_proto::{CmdId, Suffix};
+
+    use super::*;
+
+    fn delivery(conn: i64, parcel: Parcel) -> Delivery {
+        Delivery { node: NodeId(0), conn: ConnId(conn), parcel }
+    }
+
+    fn push(conn: i64) -> Delivery {
+        let body = Bytes::from(vec![0; 72]);
+        delivery(conn, Parcel::Push(Push { cmd: CmdId::C2C_PUSH, body, suffix: Suffix::NONE }))
+    }
+
+    #[test]
+    fn a_full_mailbox_drops_the_oldest_pushes_and_no_kick() {
+        let mailbox = Mailbox::new(400);
+        let kick = Parcel::Kick { reason: KickReason::Administrator, retry_after: None };
+        mailbox.deliver(vec![push(1), push(2), delivery(1, kick.clone()), push(3), delivery(1, kick)]);
+        let mail = mailbox.take();
+        let left: Vec<ConnId> = mail.pushes.iter().map(|(conn, _)| *conn).collect();
+        assert_eq!(left, [ConnId(2), ConnId(3)]);
+        assert_eq!(mail.kicks.len(), 1);
+        assert!(mailbox.take().pushes.is_empty());
+    }
+}

@@ -1,0 +1,127 @@
+use std::collections::VecDeque;
+use std::io::{ErrorKind, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use im_proto::OutFrame;
+use tokio::io::AsyncWrite;
+
+use super::stream::BoxStream;
+
+/// Bodies from this size on are written from where they are; smaller ones are cheaper to copy than to name.
+const SHARED_FROM: usize = 4 << 10;
+
+/// Slices of one vectored write.
+const SLICES: usize = 32;
+
+/// What waits to be written to one link. Exists only while something does.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    /// Written first, in order.
+    front: VecDeque<Bytes>,
+    /// Frames on end, after `front`.
+    tail: BytesMut,
+    len: usize,
+}
+
+impl Outbox {
+    /// Bytes that wait.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn push(&mut self, frame: OutFrame) {
+        self.len += frame.len();
+        if frame.body.len() < SHARED_FROM {
+            frame.encode(&mut self.tail);
+            return;
+        }
+        self.tail.extend_from_slice(&frame.header().to_bytes());
+        self.front.push_back(self.tail.split().freeze());
+        self.tail.extend_from_slice(frame.suffix.as_bytes());
+        self.front.push_back(frame.body);
+    }
+
+    /// Writes what the stream takes; how much that was. Ready when nothing waits any more.
+    pub(super) fn poll_write(
+        &mut self,
+        stream: &mut BoxStream,
+        cx: &mut Context<'_>,
+        written: &mut usize,
+    ) -> Poll<std::io::Result<()>> {
+        while self.len > 0 {
+            let count = ready!(self.poll_write_once(stream, cx))?;
+            if count == 0 {
+                return Poll::Ready(Err(ErrorKind::WriteZero.into()));
+            }
+            *written += count;
+            self.advance(count);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write_once(&self, stream: &mut BoxStream, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let mut count = 0;
+        let tail = std::iter::once(&self.tail[..]);
+        let parts = self.front.iter().map(|part| &part[..]).chain(tail).filter(|part| !part.is_empty());
+        for (slice, part) in slices.iter_mut().zip(parts) {
+            *slice = IoSlice::new(part);
+            count += 1;
+        }
+        Pin::new(stream).poll_write_vectored(cx, &slices[..count])
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        self.len -= count;
+        while let Some(part) = self.front.front_mut() {
+            if count < part.len() {
+                return part.advance(count);
+            }
+            count -= part.len();
+            self.front.pop_front();
+        }
+        self.tail.advance(count);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use im_proto::{CmdId, Seq, Suffix};
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    fn frame(len: usize, version: i64) -> OutFrame {
+        let body = Bytes::from(vec![b'x'; len]);
+        let suffix = Suffix::version(version);
+        OutFrame { client_version: 1, cmd: CmdId::C2C_PUSH, seq: Seq::PUSH, body, suffix }
+    }
+
+    #[tokio::test]
+    async fn small_and_large_frames_come_out_in_order_through_a_narrow_pipe() {
+        let frames = [frame(3, 1), frame(9_000, 2), frame(0, 3), frame(4_096, 0), frame(70_000, 4)];
+        let (near, mut far) = tokio::io::duplex(100);
+        let mut outbox = Outbox::default();
+        let mut expected = BytesMut::new();
+        for frame in frames {
+            frame.encode(&mut expected);
+            outbox.push(frame);
+        }
+        let total = outbox.len();
+        assert_eq!(total, expected.len());
+        let mut stream: BoxStream = Box::new(near);
+        let writer = async {
+            let mut written = 0;
+            std::future::poll_fn(|cx| outbox.poll_write(&mut stream, cx, &mut written)).await.unwrap();
+            drop(stream);
+            written
+        };
+        let mut got = Vec::new();
+        let (written, _) = futures::join!(writer, far.read_to_end(&mut got));
+        assert_eq!(written, total);
+        assert_eq!(got, expected);
+    }
+}

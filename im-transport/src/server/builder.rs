@@ -1,0 +1,156 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use im_core::logic::{Logic, Policy, Ports};
+use im_core::memory::{MemoryBus, MemoryRoutes};
+use im_core::ports::{Authenticator, Clock, Command, LogWakeUp, WakeUp};
+use im_core::router::{Bus, Routes};
+use im_core::session::SessionLimits;
+use im_core::storage::Store;
+use im_proto::CmdId;
+use tokio::net::TcpListener;
+
+use super::{Server, ServerError};
+use crate::clock::SystemClock;
+use crate::gate::GateLimits;
+
+/// What a server is made of. Only a [`store`](Self::store) and an [`authenticator`](Self::authenticator) have no default.
+#[must_use = "a server runs only once it is started"]
+#[derive(Default)]
+pub struct ServerBuilder {
+    name: Option<String>,
+    store: Option<Arc<dyn Store>>,
+    authenticator: Option<Arc<dyn Authenticator>>,
+    routes: Option<Arc<dyn Routes>>,
+    bus: Option<Arc<dyn Bus>>,
+    wake_up: Option<Arc<dyn WakeUp>>,
+    clock: Option<Arc<dyn Clock>>,
+    commands: Vec<(CmdId, Arc<dyn Command>)>,
+    policy: Policy,
+    session_limits: SessionLimits,
+    gate_limits: GateLimits,
+    shards: Option<usize>,
+    tcp: Option<String>,
+}
+
+impl ServerBuilder {
+    /// Where everything is kept.
+    pub fn store(self, store: Arc<dyn Store>) -> Self {
+        Self { store: Some(store), ..self }
+    }
+
+    /// Who may log in.
+    pub fn authenticator(self, authenticator: Arc<dyn Authenticator>) -> Self {
+        Self { authenticator: Some(authenticator), ..self }
+    }
+
+    /// Who is where. Default: in memory, which is right for a server of one process.
+    pub fn routes(self, routes: Arc<dyn Routes>) -> Self {
+        Self { routes: Some(routes), ..self }
+    }
+
+    /// How to reach the gate that holds a link. Default: in memory, which is right for a server of one process.
+    pub fn bus(self, bus: Arc<dyn Bus>) -> Self {
+        Self { bus: Some(bus), ..self }
+    }
+
+    /// How to wake a device. Default: a line in the log.
+    pub fn wake_up(self, wake_up: Arc<dyn WakeUp>) -> Self {
+        Self { wake_up: Some(wake_up), ..self }
+    }
+
+    /// The time. Default: the machine's. The gate's timers follow it.
+    pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock: Some(clock), ..self }
+    }
+
+    /// Serves a command of your own. Numbers that the protocol names, and those below 1,000, are taken.
+    pub fn command(mut self, cmd: CmdId, handler: Arc<dyn Command>) -> Self {
+        self.commands.push((cmd, handler));
+        self
+    }
+
+    /// What the use-cases allow.
+    pub fn policy(self, policy: Policy) -> Self {
+        Self { policy, ..self }
+    }
+
+    /// The bounds of every session.
+    pub fn session_limits(self, session_limits: SessionLimits) -> Self {
+        Self { session_limits, ..self }
+    }
+
+    /// The bounds of the gate.
+    pub fn gate_limits(self, gate_limits: GateLimits) -> Self {
+        Self { gate_limits, ..self }
+    }
+
+    /// Tasks that the links are spread over, at least 1. Default: the cores there are.
+    pub fn shards(self, shards: usize) -> Self {
+        Self { shards: Some(shards), ..self }
+    }
+
+    /// Listens on `HOST:PORT`; port 0 takes a free one, which [`Server::tcp_addr`] tells. Default: nowhere.
+    pub fn tcp(self, address: impl Into<String>) -> Self {
+        Self { tcp: Some(address.into()), ..self }
+    }
+
+    /// What this server is called among those that share its store; it stays the same over restarts. Default: `server`.
+    pub fn name(self, name: impl Into<String>) -> Self {
+        Self { name: Some(name.into()), ..self }
+    }
+
+    /// Starts the server on the current tokio runtime, which needs its timer and I/O drivers. It serves when this returns.
+    ///
+    /// # Errors
+    /// See [`ServerError`]; nothing runs then.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops what was started; the node number stays leased for a few seconds.
+    pub async fn start(self) -> Result<Server, ServerError> {
+        let ports = Ports {
+            store: self.store.ok_or(ServerError::Missing("store"))?,
+            authenticator: self.authenticator.ok_or(ServerError::Missing("authenticator"))?,
+            routes: self.routes.unwrap_or_else(|| Arc::new(MemoryRoutes::default())),
+            bus: self.bus.unwrap_or_else(|| Arc::new(MemoryBus::default())),
+            wake_up: self.wake_up.unwrap_or_else(|| Arc::new(LogWakeUp)),
+            clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
+            commands: commands(self.commands)?,
+        };
+        let tcp = match self.tcp {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
+        let name = self.name.as_deref().unwrap_or("server");
+        let (logic, background) = Logic::start(ports, self.policy, name).await?;
+        let shards = self.shards.unwrap_or_else(cores);
+        Server::run(logic, background, self.session_limits, self.gate_limits, shards, tcp).await
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+async fn listen(address: String) -> Result<TcpListener, ServerError> {
+    TcpListener::bind(&address).await.map_err(|source| ServerError::Listen { address, source })
+}
+
+fn commands(
+    handlers: Vec<(CmdId, Arc<dyn Command>)>,
+) -> Result<BTreeMap<CmdId, Arc<dyn Command>>, ServerError> {
+    let mut commands = BTreeMap::new();
+    for (cmd, handler) in handlers {
+        let ours = cmd.0 < 1_000 || (cmd.name().is_some() && !FREE.contains(&cmd));
+        if ours || commands.insert(cmd, handler).is_some() {
+            return Err(ServerError::CommandTaken(cmd));
+        }
+    }
+    Ok(commands)
+}
+
+/// Commands of the protocol that the library leaves to the integrator.
+const FREE: [CmdId; 1] = [CmdId::C2S];

@@ -1,0 +1,33 @@
+use im_core::storage::StoreError;
+
+/// Why a server does not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// A part without a default was not given to the builder; this is the builder's method for it.
+    #[error("the server needs .{0}(…) before it can start")]
+    Missing(&'static str),
+    /// Two handlers for one command, or one for a command that the library serves itself.
+    #[error("command {0} has a handler already")]
+    CommandTaken(im_proto::CmdId),
+    /// An address could not be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address as it was given.
+        address: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The store gave no node number.
+    #[error("the store does not let the server start")]
+    Store(#[from] StoreError),
+    /// The bus took no subscription.
+    #[error("the bus does not let the server start")]
+    Bus(#[from] im_core::router::BusError),
+    /// A task of the server's own panicked. Nothing that was acknowledged is lost; the server must be started again.
+    #[error("a part of the server has failed")]
+    Crashed(#[source] Option<tokio::task::JoinError>),
+    /// What was acknowledged is stored, but the last acknowledgements of receivers were not stored in time.
+    #[error("the store did not take the last acknowledgements in time")]
+    Unflushed,
+}

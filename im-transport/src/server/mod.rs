@@ -1,0 +1,134 @@
+//! The composition of a server: parts in, a running server out.
+
+mod builder;
+mod error;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use im_core::logic::{Background, Logic};
+use im_core::session::SessionLimits;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+pub use self::builder::ServerBuilder;
+pub use self::error::ServerError;
+use crate::gate::{Gate, GateLimits};
+use crate::tcp;
+
+/// A running server. Dropping it stops it at once, without a word to its clients; [`shutdown`](Self::shutdown) is the polite way.
+pub struct Server {
+    logic: Arc<Logic>,
+    gate: Arc<Gate>,
+    tcp_addr: Option<SocketAddr>,
+    drain: Duration,
+    /// The accept loops and the dispatcher: they end only when they are aborted.
+    feeders: JoinSet<()>,
+    shards: JoinSet<()>,
+    background: JoinSet<()>,
+}
+
+impl Server {
+    /// A server to be put together.
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder::default()
+    }
+
+    pub(self) async fn run(
+        logic: Arc<Logic>,
+        background: Background,
+        session_limits: SessionLimits,
+        gate_limits: GateLimits,
+        shards: usize,
+        listener: Option<TcpListener>,
+    ) -> Result<Self, ServerError> {
+        let drain = gate_limits.drain;
+        let (gate, shards) = Gate::start(logic.clone(), session_limits, gate_limits, shards);
+        let parcels = gate.subscribe().await?;
+        let mut feeders = JoinSet::new();
+        feeders.spawn(gate.clone().dispatch(parcels));
+        let mut tcp_addr = None;
+        if let Some(listener) = listener {
+            tcp_addr = listener.local_addr().ok();
+            feeders.spawn(tcp::accept(listener, gate.clone()));
+        }
+        let background = background.into_iter().collect();
+        Ok(Self { logic, gate, tcp_addr, drain, feeders, shards, background })
+    }
+
+    /// Where it listens for TCP, with the port that was bound. `None` if it does not.
+    pub fn tcp_addr(&self) -> Option<SocketAddr> {
+        self.tcp_addr
+    }
+
+    /// Links now, logged in or not.
+    pub fn connections(&self) -> usize {
+        self.gate.connections()
+    }
+
+    /// The use-cases, to call them from code of your own.
+    pub fn logic(&self) -> &Arc<Logic> {
+        &self.logic
+    }
+
+    /// Ends if a part of the server fails, which only a panic can cause; the server should then be shut down and started again.
+    ///
+    /// # Cancel safety
+    /// Dropping the future and calling again is fine.
+    pub async fn failed(&mut self) -> ServerError {
+        let ended = tokio::select! {
+            Some(ended) = self.feeders.join_next() => ended,
+            Some(ended) = self.shards.join_next() => ended,
+            Some(ended) = self.background.join_next() => ended,
+            else => return std::future::pending().await,
+        };
+        ServerError::Crashed(ended.err())
+    }
+
+    /// Stops: takes no more connections, tells every client to come back after a random time, answers what was asked, closes the
+    /// links, and stores the last acknowledgements. Takes at most twice [`GateLimits::drain`].
+    ///
+    /// # Errors
+    /// [`ServerError::Unflushed`], [`ServerError::Crashed`]; the server is gone all the same.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops the server at once.
+    pub async fn shutdown(mut self) -> Result<(), ServerError> {
+        let failed = self.drain_links().await;
+        self.logic.stop();
+        let flushed = tokio::time::timeout(self.drain, all(&mut self.background)).await;
+        failed.and(flushed.map_err(|_| ServerError::Unflushed)?)
+    }
+
+    async fn drain_links(&mut self) -> Result<(), ServerError> {
+        self.feeders.shutdown().await;
+        self.gate.drain();
+        let drained = tokio::time::timeout(self.drain, all(&mut self.shards)).await;
+        match drained {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                tracing::warn!(links = self.connections(), "cuts the links that are left");
+                self.gate.stop();
+                all(&mut self.shards).await
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("tcp_addr", &self.tcp_addr).finish_non_exhaustive()
+    }
+}
+
+/// Waits for all tasks; the first panic, if there was one.
+async fn all(tasks: &mut JoinSet<()>) -> Result<(), ServerError> {
+    let mut outcome = Ok(());
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(failure) = ended {
+            outcome = outcome.and(Err(ServerError::Crashed(Some(failure))));
+        }
+    }
+    outcome
+}
