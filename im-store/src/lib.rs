@@ -1,1 +1,34 @@
-//! im-store
+//! Storage adapters for [`im_core`]: each behind a feature, none by default.
+//!
+//! | feature | adapter | for |
+//! |---|---|---|
+//! | `sqlite` | `sqlite::SqliteStore` | a server of one process: nothing to install, every ack fsynced |
+//!
+//! An adapter keeps the contracts of [`im_core::storage`] and is tested with the suite of
+//! `im_core::testing::conformance`, the same one for all.
+#![cfg_attr(
+    feature = "sqlite",
+    doc = r#"
+```
+use std::sync::Arc;
+
+use im_core::id::Uid;
+use im_core::message::TimelineId;
+use im_core::storage::Store;
+use im_store::sqlite::SqliteOptions;
+
+# #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+# let dir = tempfile::tempdir()?;
+let store = SqliteOptions::new(dir.path().join("im.db")).open().await?;
+let store: Arc<dyn Store> = Arc::new(store);
+
+let heads = store.heads(vec![TimelineId::User(Uid::new("alice")?)]).await?;
+assert_eq!(heads[0].head.0, 0, "nobody has written to alice yet");
+# Ok(()) }
+```"#
+)]
+
+#[cfg(feature = "sqlite")]
+mod sql;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;

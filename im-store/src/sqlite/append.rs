@@ -1,0 +1,156 @@
+use std::sync::LazyLock;
+
+use im_core::storage::{Placed, Post, StoreError};
+use sqlx::{Row, SqliteConnection};
+
+use super::rows::{Query, Rows};
+use super::{Fault, SqliteStore, lookup};
+use crate::sql::plan::{self, ConversationRow, EntryRow, Known, KnownOwner, MessageRow, OwnerRow, Plan};
+
+impl SqliteStore {
+    /// Stores a batch in one transaction: look up, decide, insert, commit.
+    pub(super) async fn place(&self, posts: Vec<Post>) -> Result<Vec<Result<Placed, StoreError>>, Fault> {
+        self.writer.transact(|connection| Box::pin(place(connection, posts))).await
+    }
+}
+
+async fn place(
+    connection: &mut SqliteConnection,
+    posts: Vec<Post>,
+) -> Result<Vec<Result<Placed, StoreError>>, Fault> {
+    let known = known(&mut *connection, &posts).await?;
+    let plan = plan::plan(posts, known);
+    store(connection, &plan).await?;
+    Ok(plan.answers)
+}
+
+/// What the database has that concerns a batch.
+async fn known(connection: &mut SqliteConnection, posts: &[Post]) -> Result<Known, Fault> {
+    let timelines = plan::owners_of(posts);
+    let rows = lookup::owners(&mut *connection, &timelines).await?;
+    let owners = timelines.into_iter().zip(rows).filter_map(|(timeline, row)| {
+        let row = row?;
+        Some((timeline, KnownOwner { id: row.id, head: row.head.head }))
+    });
+    let owners = owners.collect();
+
+    let keys: Vec<_> =
+        posts.iter().map(|post| (post.message.from.clone(), post.message.key.clone())).collect();
+    let sends = lookup::sends(&mut *connection, &keys).await?;
+    let msgid_taken = msgids_taken(&mut *connection, posts).await?;
+
+    let last = "SELECT (SELECT max(id) FROM owners), (SELECT max(id) FROM messages)";
+    let last = sqlx::query(last).fetch_one(connection).await?;
+    let (last_owner, last_message) = (last.try_get::<Option<i64>, _>(0)?, last.try_get::<Option<i64>, _>(1)?);
+    Ok(Known {
+        owners,
+        sends,
+        msgid_taken,
+        last_owner: last_owner.unwrap_or(0),
+        last_message: last_message.unwrap_or(0),
+    })
+}
+
+/// For each post, whether its msgid stands in one of its timelines.
+async fn msgids_taken(connection: &mut SqliteConnection, posts: &[Post]) -> Result<Vec<bool>, Fault> {
+    let mut places = Vec::new();
+    let mut of = Vec::new();
+    for (number, post) in posts.iter().enumerate() {
+        for timeline in [Some(&post.home), post.copy.as_ref()].into_iter().flatten() {
+            places.push((timeline.clone(), post.message.msgid));
+            of.push(number);
+        }
+    }
+    let found = lookup::places(connection, &places).await?;
+    let mut taken = vec![false; posts.len()];
+    for (number, _) in of.into_iter().zip(found).filter(|(_, version)| version.is_some()) {
+        taken[number] = true;
+    }
+    Ok(taken)
+}
+
+/// Inserts a plan's rows.
+async fn store(connection: &mut SqliteConnection, plan: &Plan) -> Result<(), Fault> {
+    let mut queries = MESSAGES.queries(&plan.messages, bind_message);
+    queries.extend(OWNERS.queries(&plan.owners, bind_owner));
+    queries.extend(ENTRIES.queries(&plan.entries, bind_entry));
+    queries.extend(CONVERSATIONS.queries(&plan.conversations, bind_conversation));
+    for query in queries {
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+static MESSAGES: LazyLock<Rows> = LazyLock::new(|| {
+    Rows::new(
+        12,
+        "INSERT INTO messages (id, msgid, kind, sender, target, send_key, digest, content_type, content, \
+         sent_at, home, copy) SELECT * FROM (",
+        ") WHERE column1 IS NOT NULL",
+    )
+});
+
+fn bind_message(query: Query, row: &MessageRow) -> Query {
+    query
+        .bind(row.id)
+        .bind(row.msgid.0)
+        .bind(i64::from(row.kind))
+        .bind(row.sender)
+        .bind(row.target)
+        .bind(row.send_key.clone())
+        .bind(row.digest.to_vec())
+        .bind(row.content_type)
+        .bind(row.content.to_vec())
+        .bind(row.sent_at)
+        .bind(row.home.0)
+        .bind(row.copy.map(|version| version.0))
+}
+
+/// New owners, and new heads of old ones.
+static OWNERS: LazyLock<Rows> = LazyLock::new(|| {
+    Rows::new(
+        3,
+        "INSERT INTO owners (id, name, head) SELECT * FROM (",
+        ") WHERE column1 IS NOT NULL ON CONFLICT DO UPDATE SET head = excluded.head",
+    )
+});
+
+fn bind_owner(query: Query, row: &OwnerRow) -> Query {
+    query.bind(row.id).bind(row.name.clone()).bind(row.head.0)
+}
+
+static ENTRIES: LazyLock<Rows> = LazyLock::new(|| {
+    Rows::new(
+        4,
+        "INSERT INTO entries (owner, version, msgid, message) SELECT * FROM (",
+        ") WHERE column1 IS NOT NULL",
+    )
+});
+
+fn bind_entry(query: Query, row: &EntryRow) -> Query {
+    query.bind(row.owner).bind(row.version.0).bind(row.msgid.0).bind(row.message)
+}
+
+/// A batch with an own entry (`read_version` above 0) starts the count anew after it; one without adds to it.
+static CONVERSATIONS: LazyLock<Rows> = LazyLock::new(|| {
+    Rows::new(
+        7,
+        "INSERT INTO conversations (owner, peer, last_version, last_msgid, last_at, read_version, unread) \
+         SELECT * FROM (",
+        ") WHERE column1 IS NOT NULL ON CONFLICT DO UPDATE SET last_version = excluded.last_version, \
+         last_msgid = excluded.last_msgid, last_at = excluded.last_at, \
+         unread = excluded.unread + iif(excluded.read_version > 0, 0, unread), \
+         read_version = max(read_version, excluded.read_version)",
+    )
+});
+
+fn bind_conversation(query: Query, row: &ConversationRow) -> Query {
+    query
+        .bind(row.owner)
+        .bind(row.peer)
+        .bind(row.last_version.0)
+        .bind(row.last_msgid.0)
+        .bind(row.last_at)
+        .bind(row.read_version.0)
+        .bind(row.unread)
+}

@@ -1,0 +1,56 @@
+use im_core::storage::{StoreError, StoreErrorKind};
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    /// The driver or SQLite said no.
+    #[error(transparent)]
+    Driver(#[from] sqlx::Error),
+    /// A row holds what this adapter never writes.
+    #[error("the column {0} holds no value of its kind")]
+    BadRow(&'static str),
+    /// The call took too long.
+    #[error("the call's deadline passed")]
+    DeadlinePassed,
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl Fault {
+    pub(super) fn into_error(self, operation: &'static str) -> StoreError {
+        let kind = match &self {
+            Self::BadRow(_) => StoreErrorKind::Corrupt,
+            Self::Driver(error) if is_damage(error) => StoreErrorKind::Corrupt,
+            Self::Driver(_) | Self::DeadlinePassed | Self::Closed => StoreErrorKind::Unavailable,
+        };
+        StoreError::new(kind, operation).caused_by(self)
+    }
+}
+
+/// Whether an error says that the database is not what this adapter made of it. Everything else passes: no room, no
+/// answer, no luck.
+pub(super) fn is_damage(error: &sqlx::Error) -> bool {
+    /// SQLite's codes CORRUPT, CONSTRAINT, MISMATCH and NOTADB.
+    const DAMAGE: [i32; 4] = [11, 19, 20, 26];
+    let broken_row = matches!(
+        error,
+        sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::Decode(_)
+            | sqlx::Error::ColumnIndexOutOfBounds { .. }
+    );
+    broken_row || code(error).is_some_and(|code| DAMAGE.contains(&code))
+}
+
+/// Whether an error says, while the database is opened, that it has other tables than ours.
+pub(super) fn is_foreign(error: &sqlx::Error) -> bool {
+    /// SQLite's code ERROR: the statement does not fit the schema.
+    const ERROR: i32 = 1;
+    code(error) == Some(ERROR)
+}
+
+/// SQLite's primary result code.
+fn code(error: &sqlx::Error) -> Option<i32> {
+    let extended = error.as_database_error()?.code()?.parse::<i32>().ok()?;
+    Some(extended & 0xFF)
+}

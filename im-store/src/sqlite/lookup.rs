@@ -1,0 +1,113 @@
+//! Batched lookups, inside and outside of transactions.
+
+use std::sync::LazyLock;
+
+use futures::TryStreamExt;
+use im_core::id::{MsgId, Uid, Version};
+use im_core::message::{Digest, SendKey, TimelineId};
+use im_core::storage::{Found, Head, Placed};
+use im_core::time::Timestamp;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+
+use super::Fault;
+use super::rows::{Query, Rows};
+use crate::sql::name;
+
+/// An owner's row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Owner {
+    pub(super) id: i64,
+    pub(super) head: Head,
+}
+
+static OWNERS: LazyLock<Rows> = LazyLock::new(|| {
+    Rows::new(
+        2,
+        "WITH q(n, name) AS (",
+        ") SELECT q.n, o.id, o.floor, o.head FROM q CROSS JOIN owners o ON o.name = q.name",
+    )
+});
+
+static SENDS: LazyLock<Rows> = LazyLock::new(|| {
+    Rows::new(
+        3,
+        "WITH q(n, name, send_key) AS (",
+        ") SELECT q.n, m.digest, m.msgid, m.sent_at, m.home, m.copy \
+         FROM q CROSS JOIN owners o ON o.name = q.name \
+         CROSS JOIN messages m ON m.sender = o.id AND m.send_key = q.send_key",
+    )
+});
+
+static PLACES: LazyLock<Rows> = LazyLock::new(|| {
+    Rows::new(
+        3,
+        "WITH q(n, name, msgid) AS (",
+        ") SELECT q.n, e.version FROM q CROSS JOIN owners o ON o.name = q.name \
+         CROSS JOIN entries e ON e.owner = o.id AND e.msgid = q.msgid",
+    )
+});
+
+/// The rows of owners, in the order asked.
+pub(super) async fn owners(
+    connection: &mut SqliteConnection,
+    timelines: &[TimelineId],
+) -> Result<Vec<Option<Owner>>, Fault> {
+    let queries = OWNERS.numbered(timelines, |query, timeline| query.bind(name::of(timeline)));
+    answers(connection, queries, timelines.len(), |row| {
+        let head = Head { floor: Version(row.try_get(2)?), head: Version(row.try_get(3)?) };
+        Ok(Owner { id: row.try_get(1)?, head })
+    })
+    .await
+}
+
+/// What is stored under send keys, in the order asked.
+pub(super) async fn sends(
+    connection: &mut SqliteConnection,
+    keys: &[(Uid, SendKey)],
+) -> Result<Vec<Option<Found>>, Fault> {
+    let queries =
+        SENDS.numbered(keys, |query, (uid, key)| query.bind(name::of_user(uid)).bind(key.to_bytes()));
+    answers(connection, queries, keys.len(), |row| {
+        let digest = row.try_get::<&[u8], _>(1)?.try_into().map_err(|_| Fault::BadRow("messages.digest"))?;
+        let placed = Placed {
+            msgid: MsgId(row.try_get(2)?),
+            sent_at: Timestamp(row.try_get(3)?),
+            home: Version(row.try_get(4)?),
+            copy: row.try_get::<Option<i64>, _>(5)?.map(Version),
+            repeated: true,
+        };
+        Ok(Found { digest: Digest(digest), placed })
+    })
+    .await
+}
+
+/// The versions of messages in timelines, in the order asked.
+pub(super) async fn places(
+    connection: &mut SqliteConnection,
+    messages: &[(TimelineId, MsgId)],
+) -> Result<Vec<Option<Version>>, Fault> {
+    let queries =
+        PLACES.numbered(messages, |query, (timeline, msgid)| query.bind(name::of(timeline)).bind(msgid.0));
+    answers(connection, queries, messages.len(), |row| Ok(Version(row.try_get(1)?))).await
+}
+
+/// Runs numbered queries and puts each row where its first column says.
+pub(super) async fn answers<T>(
+    connection: &mut SqliteConnection,
+    queries: Vec<Query>,
+    count: usize,
+    read: impl Fn(&SqliteRow) -> Result<T, Fault>,
+) -> Result<Vec<Option<T>>, Fault> {
+    let mut answers: Vec<Option<T>> = Vec::new();
+    answers.resize_with(count, || None);
+    for query in queries {
+        let mut rows = query.fetch(&mut *connection);
+        while let Some(row) = rows.try_next().await? {
+            let number = usize::try_from(row.try_get::<i64, _>(0)?).ok();
+            let answer = number.and_then(|number| answers.get_mut(number));
+            *answer.ok_or(Fault::BadRow("the number of a question"))? = Some(read(&row)?);
+        }
+    }
+    Ok(answers)
+}

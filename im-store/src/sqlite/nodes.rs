@@ -1,0 +1,95 @@
+use std::time::Duration;
+
+use async_trait::async_trait;
+use im_core::id::NodeId;
+use im_core::storage::{NodeLease, Nodes, StoreError, StoreErrorKind};
+use im_core::time::Timestamp;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+
+use super::{Fault, SqliteStore};
+
+#[async_trait]
+impl Nodes for SqliteStore {
+    async fn lease_node(&self, holder: &str, now: Timestamp, ttl: Duration) -> Result<NodeLease, StoreError> {
+        let holder = holder.as_bytes().to_vec();
+        let taken = self.writer.transact(|connection| Box::pin(lease(connection, holder, now, ttl)));
+        let lease = self.within("lease_node", taken).await?;
+        lease.ok_or_else(|| StoreError::new(StoreErrorKind::LeaseLost, "lease_node"))
+    }
+
+    async fn renew_node(
+        &self,
+        lease: &NodeLease,
+        now: Timestamp,
+        ttl: Duration,
+    ) -> Result<NodeLease, StoreError> {
+        let (node, epoch) = (i64::from(lease.node.0), lease.epoch);
+        let moved = self.writer.transact(|connection| Box::pin(renew(connection, node, epoch, now + ttl)));
+        let until = self.within("renew_node", moved).await?;
+        let until = until.ok_or_else(|| StoreError::new(StoreErrorKind::LeaseLost, "renew_node"))?;
+        Ok(NodeLease { until, ..lease.clone() })
+    }
+}
+
+struct Taken {
+    node: u16,
+    holder: Vec<u8>,
+    epoch: i64,
+    until: Timestamp,
+}
+
+/// Takes a number; `None` if all are held.
+async fn lease(
+    connection: &mut SqliteConnection,
+    holder: Vec<u8>,
+    now: Timestamp,
+    ttl: Duration,
+) -> Result<Option<NodeLease>, Fault> {
+    let all = "SELECT node, holder, epoch, until_ms FROM nodes ORDER BY node";
+    let rows = sqlx::query(all).fetch_all(&mut *connection).await?;
+    let taken = rows.iter().map(taken).collect::<Result<Vec<_>, _>>()?;
+    let Some(node) = choose(&taken, &holder, now) else { return Ok(None) };
+    let last = taken.iter().find(|taken| taken.node == node);
+    let from = last.map_or(now, |last| last.until.max(now));
+    let lease = NodeLease {
+        node: NodeId(node),
+        epoch: last.map_or(1, |last| last.epoch + 1),
+        from,
+        until: from + ttl,
+    };
+    sqlx::query("INSERT OR REPLACE INTO nodes (node, holder, epoch, until_ms) VALUES (?, ?, ?, ?)")
+        .bind(i64::from(node))
+        .bind(holder)
+        .bind(lease.epoch)
+        .bind(lease.until.0)
+        .execute(connection)
+        .await?;
+    Ok(Some(lease))
+}
+
+/// The holder's own number, else the lowest that is free.
+fn choose(taken: &[Taken], holder: &[u8], now: Timestamp) -> Option<u16> {
+    let own = taken.iter().find(|taken| taken.holder == holder).map(|taken| taken.node);
+    let held = |node: &u16| taken.iter().any(|taken| taken.node == *node && taken.until > now);
+    own.or_else(|| (0..=NodeId::MAX.0).find(|node| !held(node)))
+}
+
+fn taken(row: &SqliteRow) -> Result<Taken, Fault> {
+    let node = u16::try_from(row.try_get::<i64, _>(0)?).map_err(|_| Fault::BadRow("nodes.node"))?;
+    let until = Timestamp(row.try_get(3)?);
+    Ok(Taken { node, holder: row.try_get(1)?, epoch: row.try_get(2)?, until })
+}
+
+/// Moves a lease's end; `None` if the lease is not the newest of its number.
+async fn renew(
+    connection: &mut SqliteConnection,
+    node: i64,
+    epoch: i64,
+    until: Timestamp,
+) -> Result<Option<Timestamp>, Fault> {
+    let renew =
+        "UPDATE nodes SET until_ms = max(until_ms, ?) WHERE node = ? AND epoch = ? RETURNING until_ms";
+    let row = sqlx::query(renew).bind(until.0).bind(node).bind(epoch).fetch_optional(connection).await?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?.map(Timestamp))
+}

@@ -1,0 +1,147 @@
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, SqlSafeStr, SqliteConnection, SqlitePool};
+
+use super::fault::{is_damage, is_foreign};
+use super::{FileLock, SqliteOptions, SqliteStore, Writer};
+
+/// The page size of a new database: SQLite's default.
+const PAGE_SIZE: u32 = 4096;
+
+/// A write-ahead log that grew beyond this while a reader pinned it is cut back afterwards.
+const WAL_LIMIT: &str = "67108864";
+
+/// Why a database was not opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another process has it open as its store.
+    #[error("another server is running on {}", path.display())]
+    InUse {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The file, or the lock file beside it, could not be used.
+    #[error("cannot use {}", path.display())]
+    Io {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is no database, or a damaged one, or not of this library.
+    #[error("{} is damaged or no database of this library", path.display())]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite says.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A newer version of this library has changed the schema.
+    #[error("{} was written by a newer version of this library (schema {schema})", path.display())]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// The number of its newest migration.
+        schema: i64,
+    },
+    /// SQLite could not open it.
+    #[error("cannot open {}", path.display())]
+    Unavailable {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite says.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Locks, opens and migrates.
+pub(super) async fn open(options: SqliteOptions) -> Result<SqliteStore, OpenError> {
+    let path = options.path.clone();
+    let io_error = |source| OpenError::Io { path: path.clone(), source };
+    let lock = FileLock::take(&path).map_err(io_error)?;
+    let lock = lock.ok_or_else(|| OpenError::InUse { path: path.clone() })?;
+
+    let writing = writing(&options);
+    let mut connection = writing.connect().await.map_err(|error| refused(&path, error))?;
+    migrate(&mut connection).await.map_err(|error| not_migrated(&path, error))?;
+    sync_directory(&path).map_err(io_error)?;
+    let readers = readers(&options).await.map_err(|error| refused(&path, error))?;
+    let writer = Writer::new(connection, writing);
+    Ok(SqliteStore { writer, readers, deadline: options.deadline, lock: Mutex::new(Some(lock)) })
+}
+
+fn common(options: &SqliteOptions) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(&options.path).busy_timeout(options.busy_timeout).foreign_keys(false)
+}
+
+fn writing(options: &SqliteOptions) -> SqliteConnectOptions {
+    let writing = common(options)
+        .create_if_missing(true)
+        .page_size(PAGE_SIZE)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .pragma("journal_size_limit", WAL_LIMIT);
+    match options.max_bytes {
+        Some(bytes) => writing.pragma("max_page_count", (bytes / u64::from(PAGE_SIZE)).max(1).to_string()),
+        None => writing,
+    }
+}
+
+async fn readers(options: &SqliteOptions) -> Result<SqlitePool, sqlx::Error> {
+    SqlitePoolOptions::new()
+        .max_connections(options.readers)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .acquire_timeout(options.deadline)
+        .connect_with(common(options).create_if_missing(false).pragma("query_only", "ON"))
+        .await
+}
+
+/// The schema's history. A published file never changes.
+fn migrations() -> Migrator {
+    let timelines = include_str!("../../migrations/sqlite/0001_timelines.sql");
+    let simple = MigrationType::Simple;
+    Migrator::with_migrations(vec![Migration::new(
+        1,
+        "timelines".into(),
+        simple,
+        timelines.into_sql_str(),
+        false,
+    )])
+}
+
+async fn migrate(connection: &mut SqliteConnection) -> Result<(), MigrateError> {
+    migrations().run_direct(None, connection, false).await
+}
+
+fn refused(path: &Path, error: sqlx::Error) -> OpenError {
+    let path = path.to_owned();
+    match is_damage(&error) || is_foreign(&error) {
+        true => OpenError::Damaged { path, source: error.into() },
+        false => OpenError::Unavailable { path, source: error.into() },
+    }
+}
+
+fn not_migrated(path: &Path, error: MigrateError) -> OpenError {
+    match error {
+        MigrateError::VersionMissing(schema) => OpenError::Newer { path: path.to_owned(), schema },
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => refused(path, error),
+        error => OpenError::Damaged { path: path.to_owned(), source: error.into() },
+    }
+}
+
+/// Makes the names of new files durable: an fsync of a file does not promise that its directory knows it.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}

@@ -1,0 +1,65 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{OpenError, SqliteStore, open};
+
+/// How to open a [`SqliteStore`].
+#[derive(Clone, Debug)]
+pub struct SqliteOptions {
+    pub(super) path: PathBuf,
+    pub(super) busy_timeout: Duration,
+    pub(super) deadline: Duration,
+    pub(super) readers: u32,
+    pub(super) max_bytes: Option<u64>,
+}
+
+impl SqliteOptions {
+    /// The defaults, for the database file at `path`.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            busy_timeout: Duration::from_secs(2),
+            deadline: Duration::from_secs(5),
+            readers: 4,
+            max_bytes: None,
+        }
+    }
+
+    /// How long to wait for the lock of another program, a backup say, that uses the database. 2 s: less than the deadline, so
+    /// that the error names the cause.
+    #[must_use]
+    pub fn busy_timeout(mut self, timeout: Duration) -> Self {
+        self.busy_timeout = timeout;
+        self
+    }
+
+    /// How long any call may take, its wait for the writer included; then it is `Unavailable`. 5 s: as long as a
+    /// client waits for an ack before it resends.
+    #[must_use]
+    pub fn call_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// How many calls read at a time, at least 1. 4: reads come from the page cache, more would only compete for the processors.
+    #[must_use]
+    pub fn readers(mut self, readers: u32) -> Self {
+        self.readers = readers.max(1);
+        self
+    }
+
+    /// The most that the database file may take; appends are `Unavailable` beyond. None: the disk is the limit.
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: u64) -> Self {
+        self.max_bytes = Some(bytes);
+        self
+    }
+
+    /// Opens the database, and creates it if there is none. Its directory has to exist.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open(self) -> Result<SqliteStore, OpenError> {
+        open::open(self).await
+    }
+}

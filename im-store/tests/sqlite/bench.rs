@@ -1,0 +1,62 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use im_core::storage::Store;
+use im_core::testing::conformance::StoreBench;
+use im_store::sqlite::{SqliteOptions, SqliteStore};
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use tempfile::TempDir;
+use tokio::sync::Mutex;
+
+/// A database in a directory of its own.
+pub(crate) struct SqliteBench {
+    dir: TempDir,
+    open: Mutex<Option<Arc<SqliteStore>>>,
+    /// Another program that holds the database's write lock.
+    intruder: Mutex<Option<SqliteConnection>>,
+}
+
+impl Default for SqliteBench {
+    fn default() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { dir, open: Mutex::default(), intruder: Mutex::default() }
+    }
+}
+
+impl SqliteBench {
+    fn options(&self) -> SqliteOptions {
+        SqliteOptions::new(self.dir.path().join("im.db")).busy_timeout(Duration::from_millis(50))
+    }
+}
+
+#[async_trait]
+impl StoreBench for SqliteBench {
+    async fn open(&self) -> Arc<dyn Store> {
+        let store = Arc::new(self.options().open().await.unwrap());
+        *self.open.lock().await = Some(store.clone());
+        store
+    }
+
+    async fn reopen(&self) -> Arc<dyn Store> {
+        if let Some(store) = self.open.lock().await.take() {
+            store.close().await;
+        }
+        StoreBench::open(self).await
+    }
+
+    async fn fail_writes(&self, failing: bool) -> bool {
+        let mut intruder = self.intruder.lock().await;
+        if let Some(connection) = intruder.take() {
+            connection.close().await.unwrap();
+        }
+        if failing {
+            let path = self.dir.path().join("im.db");
+            let mut connection =
+                sqlx::sqlite::SqliteConnectOptions::new().filename(path).connect().await.unwrap();
+            sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.unwrap();
+            *intruder = Some(connection);
+        }
+        true
+    }
+}

@@ -1,0 +1,15 @@
+//! The embedded store: the conformance suite, crashes, full and damaged disks.
+#![cfg(feature = "sqlite")]
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod bench;
+
+use bench::SqliteBench;
+use im_core::testing::conformance::run_store_suite;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sqlite_store_conforms() {
+    let report = run_store_suite(SqliteBench::default).await;
+    assert!(report.passed(), "{report}");
+    assert!(report.cases >= 60, "{report}");
+}
