@@ -3,6 +3,7 @@
 //! | feature | adapter | for |
 //! |---|---|---|
 //! | `sqlite` | `sqlite::SqliteStore` | a server of one process: nothing to install, every ack fsynced |
+//! | `sqlite` | `sqlite_local::SqliteLocalStore` | a client: its timeline and what it has still to send |
 //!
 //! An adapter keeps the contracts of [`im_core::storage`] and is tested with the suite of
 //! `im_core::testing::conformance`, the same one for all.
@@ -32,3 +33,5 @@ assert_eq!(heads[0].head.0, 0, "nobody has written to alice yet");
 mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(feature = "sqlite")]
+pub mod sqlite_local;

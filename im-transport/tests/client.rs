@@ -21,7 +21,7 @@ const SOON: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn a_message_is_acknowledged_and_forgotten() {
-    let mut world = World::new(Confirm::Store).await;
+    let world = World::new(Confirm::Store).await;
     let mut server = world.accept(0).await;
     let sending = world.client.send(message("hello")).await.unwrap();
     let send = server.read().await;

@@ -7,10 +7,11 @@ use super::{LocalEntry, LocalStore, Outgoing, Saved};
 use crate::id::{ClientMsgId, Version};
 use crate::storage::StoreError;
 
-/// A [`LocalStore`] that lives as long as the process: for tests, and for clients that want nothing kept.
-#[derive(Debug, Default)]
+/// A [`LocalStore`] that lives as long as the process: for tests, and for clients that want nothing kept. It holds the newest entries only.
+#[derive(Debug)]
 pub struct MemoryLocalStore {
     held: Mutex<Held>,
+    keep: usize,
 }
 
 #[derive(Debug, Default)]
@@ -20,13 +21,24 @@ struct Held {
 }
 
 impl MemoryLocalStore {
-    /// An empty store.
+    /// An empty store that holds the newest 10,000 entries.
     pub fn new() -> Self {
-        Self::default()
+        Self::keeping(10_000)
+    }
+
+    /// An empty store that holds the newest `keep` entries, so that a client which only passes them on does not grow.
+    pub fn keeping(keep: usize) -> Self {
+        Self { held: Mutex::default(), keep }
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for MemoryLocalStore {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -56,6 +68,9 @@ impl LocalStore for MemoryLocalStore {
         for entry in entries {
             held.entries.entry(entry.version).or_insert(entry);
         }
+        while held.entries.len() > self.keep {
+            held.entries.pop_first();
+        }
         held.saved.cursor = held.saved.cursor.max(cursor);
         Ok(())
     }
@@ -63,5 +78,55 @@ impl LocalStore for MemoryLocalStore {
     async fn read(&self, after: Version, limit: usize) -> Result<Vec<LocalEntry>, StoreError> {
         let held = self.held();
         Ok(held.entries.range(after.next()..).take(limit).map(|(_, entry)| entry.clone()).collect())
+    }
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::testing::conformance::{LocalStoreBench, run_local_store_suite};
+
+    struct Bench;
+
+    #[async_trait]
+    impl LocalStoreBench for Bench {
+        async fn open(&self) -> Arc<dyn LocalStore> {
+            Arc::new(MemoryLocalStore::new())
+        }
+
+        /// Memory that is handed on stands for data that outlasts a crash.
+        async fn reopen(&self, store: Arc<dyn LocalStore>) -> Arc<dyn LocalStore> {
+            store
+        }
+    }
+
+    #[test]
+    fn memory_keeps_the_contract() {
+        let report = futures::executor::block_on(run_local_store_suite(|| Bench));
+        assert!(report.passed(), "{report}");
+    }
+
+    #[test]
+    fn only_the_newest_entries_are_kept() {
+        let store = MemoryLocalStore::keeping(2);
+        let entry = |version| LocalEntry {
+            version: Version(version),
+            msgid: crate::id::MsgId(version),
+            kind: im_proto::CmdId::C2C_SEND,
+            from: "bob".try_into().expect("short"),
+            to: crate::message::Target::Group(crate::id::GroupId(1)),
+            client_msg_id: None,
+            content_type: crate::message::ContentType(0),
+            content: bytes::Bytes::new(),
+            sent_at: crate::time::Timestamp(0),
+            withdrawn_at: None,
+        };
+        let held = futures::executor::block_on(async {
+            store.apply((1..=3).map(entry).collect(), Version(3)).await?;
+            store.read(Version::ZERO, 10).await
+        });
+        assert_eq!(held.map(|held| held.len()).ok(), Some(2));
     }
 }

@@ -33,6 +33,7 @@
 mod bus;
 mod case;
 mod check;
+mod local_store;
 mod report;
 mod routes;
 mod store;
@@ -40,6 +41,7 @@ mod store;
 pub use bus::{BusBench, bus_cases, run_bus_suite};
 pub use case::Case;
 pub use check::{Failure, Outcome};
+pub use local_store::{LocalStoreBench, local_store_cases, run_local_store_suite};
 pub use report::{Failed, Report};
 pub use routes::{RoutesBench, routes_cases, run_routes_suite};
 pub use store::{StoreBench, run_store_suite, store_cases};
