@@ -1,2 +1,39 @@
-//! Placeholder.
-fn main() {}
+//! A server of your own: pick the parts, start it, stop it when asked to.
+
+use std::sync::Arc;
+
+use im_core::ports::Command;
+use im_core::session::{Reply, Request};
+use im_store::sqlite::SqliteStore;
+use im_transport::Server;
+use im_transport::jwt::{JwtAuthenticator, JwtSecret};
+
+/// A command that the library does not know: answers with what it was sent.
+struct Echo;
+
+#[async_trait::async_trait]
+impl Command for Echo {
+    async fn serve(&self, requests: Vec<Request>) -> Vec<Reply> {
+        requests.iter().map(|request| request.reply(request.body.clone())).collect()
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // Your user centre signs tokens with the same secret.
+    let secret = JwtSecret::new(std::env::var("SECRET")?)?;
+    let store = Arc::new(SqliteStore::open("minimal.db").await?);
+
+    let server = Server::builder()
+        .store(store.clone())
+        .authenticator(Arc::new(JwtAuthenticator::new(&secret)))
+        .command(im_proto::CmdId(2_000), Arc::new(Echo))
+        .tcp("127.0.0.1:9000")
+        .start()
+        .await?;
+
+    tokio::signal::ctrl_c().await?;
+    server.shutdown().await?;
+    store.close().await;
+    Ok(())
+}

@@ -1,2 +1,39 @@
-//! Placeholder.
-fn main() {}
+//! A standalone instant-messaging server: one process, one data directory, nothing to install.
+
+mod cli;
+mod logging;
+mod output;
+mod secret;
+mod serve;
+mod settings;
+mod token;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command};
+use crate::settings::Settings;
+
+/// Something failed; the log says what.
+const FAILED: u8 = 1;
+
+/// The command line, the environment or the configuration file is wrong. clap uses the same number.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let settings = match Settings::load(&cli.flags) {
+        Ok(settings) => settings,
+        Err(wrong) => return output::complain(&wrong, USAGE),
+    };
+    logging::start(&settings.log);
+    let outcome = match &cli.command {
+        None => serve::run(&settings),
+        Some(Command::Token(args)) => token::run(&settings, args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => output::complain(failure.as_ref(), FAILED),
+    }
+}

@@ -1,0 +1,88 @@
+use std::error::Error;
+use std::sync::Arc;
+
+use im_core::logic::Policy;
+use im_core::session::SessionLimits;
+use im_store::sqlite::SqliteStore;
+use im_transport::Server;
+use im_transport::gate::GateLimits;
+use im_transport::jwt::JwtAuthenticator;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::settings::Settings;
+use crate::{output, secret};
+
+/// Runs the server until a signal or a failure ends it.
+#[tokio::main]
+pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
+    let mut signals = Signals::new()?;
+    let secret = secret::load_or_create(&settings.data)?;
+    let store = Arc::new(SqliteStore::open(settings.data.join("im.db")).await?);
+    let mut server = Server::builder()
+        .store(store.clone())
+        .authenticator(Arc::new(JwtAuthenticator::new(&secret)))
+        .policy(policy(settings))
+        .session_limits(session_limits(settings))
+        .gate_limits(gate_limits(settings))
+        .tcp(&settings.tcp)
+        .name("standalone")
+        .start()
+        .await?;
+    if let Some(address) = server.tcp_addr() {
+        output::line(&format!("ready tcp={address}"))?;
+    }
+    let failure = tokio::select! {
+        name = signals.next() => { tracing::info!(signal = name, "stops"); None }
+        failure = server.failed() => Some(failure),
+    };
+    let stopped = tokio::select! {
+        stopped = server.shutdown() => stopped,
+        name = signals.next() => return Err(format!("{name} while stopping").into()),
+    };
+    store.close().await;
+    match failure {
+        Some(failure) => Err(failure.into()),
+        None => Ok(stopped?),
+    }
+}
+
+fn policy(settings: &Settings) -> Policy {
+    let mut policy = Policy::default();
+    policy.kick = settings.kick.0;
+    policy
+}
+
+fn session_limits(settings: &Settings) -> SessionLimits {
+    let mut limits = SessionLimits::default();
+    limits.idle = settings.idle();
+    limits.auth_deadline = settings.auth();
+    limits
+}
+
+fn gate_limits(settings: &Settings) -> GateLimits {
+    let mut limits = GateLimits::default();
+    limits.max_connections = settings.max_connections;
+    limits.max_connections_per_address = settings.max_connections_per_address;
+    limits.drain = settings.drain();
+    limits
+}
+
+/// The signals that ask the server to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the next one; its name.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The program as a script sees it.
+
+#![allow(clippy::unwrap_used)]
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn program(data: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_im-standalone"));
+    for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("IM_")) {
+        command.env_remove(key);
+    }
+    command.env_remove("RUST_LOG").current_dir(data).stdin(Stdio::null());
+    command
+}
+
+fn run(data: &Path, args: &[&str]) -> Output {
+    program(data).args(args).output().unwrap()
+}
+
+/// A server that is killed if the test forgets it.
+struct Running {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Running {
+    fn start(data: &Path, args: &[&str]) -> Self {
+        let mut child =
+            program(data).args(args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Self { child, stdout }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    /// Its exit code and what else it printed.
+    fn end(mut self) -> (Option<i32>, String) {
+        let until = Instant::now() + Duration::from_secs(20);
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < until, "the server does not end");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).unwrap();
+        (self.child.wait().unwrap().code(), rest)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn it_says_where_it_listens_and_ends_well_on_sigterm_and_sigint() {
+    let dir = tempfile::tempdir().unwrap();
+    for signal in ["TERM", "INT"] {
+        let mut server = Running::start(dir.path(), &["--tcp", "127.0.0.1:0"]);
+        let ready = server.line();
+        let address = ready.strip_prefix("ready tcp=127.0.0.1:").unwrap().strip_suffix('\n').unwrap();
+        assert_ne!(address.parse::<u16>().unwrap(), 0);
+        server.signal(signal);
+        assert_eq!(server.end(), (Some(0), String::new()));
+    }
+    assert!(dir.path().join("im-data/im.db").exists());
+}
+
+#[test]
+fn a_second_server_on_the_same_data_fails_and_leaves_the_first_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = Running::start(dir.path(), &["--tcp", "127.0.0.1:0"]);
+    assert!(first.line().starts_with("ready"));
+    let second = run(dir.path(), &["--tcp", "127.0.0.1:0"]);
+    assert_eq!((second.status.code(), second.stdout), (Some(1), Vec::new()));
+    first.signal("TERM");
+    assert_eq!(first.end().0, Some(0));
+}
+
+#[test]
+fn an_address_that_is_taken_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let output = run(dir.path(), &["--tcp", &taken.local_addr().unwrap().to_string()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot listen on 127.0.0.1:"));
+}
+
+#[test]
+fn tokens_are_printed_one_a_line_also_while_the_server_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let before = run(dir.path(), &["token", "--data", "d", "--ttl", "60", "alice", "bob"]);
+    assert_eq!(before.status.code(), Some(0));
+    let text = String::from_utf8(before.stdout).unwrap();
+    assert_eq!(text.lines().map(|token| token.split('.').count()).collect::<Vec<_>>(), [3, 3]);
+    let secret = std::fs::read(dir.path().join("d/token.secret")).unwrap();
+    let mut server = Running::start(dir.path(), &["--data", "d", "--tcp", "127.0.0.1:0"]);
+    assert!(server.line().starts_with("ready"));
+    assert_eq!(run(dir.path(), &["--data", "d", "token", "carol"]).status.code(), Some(0));
+    assert_eq!(std::fs::read(dir.path().join("d/token.secret")).unwrap(), secret);
+}
+
+#[test]
+fn racing_processes_make_one_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let racers: Vec<Child> = (0..8)
+        .map(|_| {
+            let args = ["token", "--ttl", "3600", "alice"];
+            program(dir.path()).args(args).stdout(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    let mut signers: Vec<bool> = Vec::new();
+    for racer in racers {
+        let output = racer.wait_with_output().unwrap();
+        signers.push(output.status.success() && output.stdout.ends_with(b"\n"));
+    }
+    assert_eq!(signers, [true; 8]);
+    let names: Vec<String> = std::fs::read_dir(dir.path().join("im-data"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(names, ["token.secret"]);
+}
+
+#[test]
+fn wrong_usage_exits_2_and_names_what_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("unknown.toml"), "tpc = \"127.0.0.1:0\"\n").unwrap();
+    std::fs::write(dir.path().join("type.toml"), "idle-seconds = \"long\"\n").unwrap();
+    std::fs::write(dir.path().join("policy.toml"), "kick = \"sometimes\"\n").unwrap();
+    std::fs::write(dir.path().join("broken.toml"), "= 3\n").unwrap();
+    let cases: [(&[&str], &str); 10] = [
+        (&["--no-such-flag"], "--no-such-flag"),
+        (&["--tcp", "nowhere"], "tcp"),
+        (&["--idle-seconds", "soon"], "--idle-seconds"),
+        (&["--kick", "sometimes"], "--kick"),
+        (&["--config", "unknown.toml"], "tpc"),
+        (&["--config", "type.toml"], "idle-seconds"),
+        (&["--config", "policy.toml"], "kick"),
+        (&["--config", "broken.toml"], "broken.toml"),
+        (&["--config", "missing.toml"], "missing.toml"),
+        (&["token"], "USER"),
+    ];
+    for (args, named) in cases {
+        let output = run(dir.path(), args);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout), (Some(2), Vec::new()), "{args:?}: {said}");
+        assert!(said.contains(named), "{args:?}: {said}");
+    }
+    assert!(!dir.path().join("im-data").exists());
+}
+
+#[test]
+fn flags_win_over_the_environment_which_wins_over_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = "data = \"of-file\"\ntcp = \"127.0.0.1:0\"\n";
+    std::fs::write(dir.path().join("im.toml"), config).unwrap();
+    let token = |flags: &[&str], env: Option<&str>| {
+        let mut command = program(dir.path());
+        command.args(["token", "--config", "im.toml"]).args(flags).arg("alice");
+        command.envs(env.map(|data| ("IM_DATA", data)));
+        assert!(command.output().unwrap().status.success());
+    };
+    let made = |name: &str| dir.path().join(name).join("token.secret").exists();
+    token(&[], None);
+    assert!(made("of-file"));
+    token(&[], Some("of-env"));
+    assert!(made("of-env") && !made("of-flag"));
+    token(&["--data", "of-flag"], Some("of-env-2"));
+    assert!(made("of-flag") && !made("of-env-2"));
+}
