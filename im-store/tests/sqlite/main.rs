@@ -3,6 +3,10 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod bench;
+mod failures;
+mod kill;
+mod open;
+mod posts;
 
 use bench::SqliteBench;
 use im_core::testing::conformance::run_store_suite;
