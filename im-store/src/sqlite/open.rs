@@ -145,3 +145,26 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_commit_is_synced_and_readers_cannot_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(dir.path().join("im.db")).await.unwrap();
+        let both = "SELECT journal_mode, synchronous FROM pragma_journal_mode, pragma_synchronous";
+        let (mode, synchronous): (String, i64) = store
+            .writer
+            .transact(|connection| {
+                Box::pin(async move { Ok(sqlx::query_as(both).fetch_one(connection).await?) })
+            })
+            .await
+            .unwrap();
+        assert_eq!((mode.as_str(), synchronous), ("wal", 2));
+        let write = sqlx::query("DELETE FROM entries").execute(&store.readers).await;
+        assert!(write.unwrap_err().to_string().contains("readonly"));
+    }
+}
