@@ -1,2 +1,57 @@
-//! Placeholder.
-fn main() {}
+//! A terminal chat client: `im-chat` to talk, `im-chat send` and `im-chat recv` for scripts.
+//!
+//! Standard output has only what scripts may rely on; logs and progress go to standard error. See [`args`] for the command line and
+//! [`exit`] for the exit codes.
+
+mod args;
+mod exit;
+mod interactive;
+mod lines;
+mod output;
+mod progress;
+mod recv;
+mod send;
+mod session;
+mod state;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use tracing_subscriber::EnvFilter;
+
+use args::{Args, Command};
+use exit::{Exit, Failure};
+use session::Session;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    log_to_stderr();
+    let args = Args::read();
+    let exit = run(args).await.unwrap_or_else(|failure| {
+        let _ = writeln!(std::io::stderr(), "im-chat: {}", failure.in_full());
+        failure.exit()
+    });
+    exit.into()
+}
+
+async fn run(args: Args) -> Result<Exit, Failure> {
+    let Args { command, account } = args;
+    match command {
+        Some(Command::Send(options)) => {
+            let session = Session::open(&account, |config| {
+                config.window = options.window.get();
+                // What others write is for `recv`: it would only be thrown away here.
+                config.max_unapplied = 0;
+            });
+            send::run(session.await?, options).await
+        }
+        Some(Command::Recv(options)) => recv::run(Session::open(&account, |_| {}).await?, options).await,
+        None => interactive::run(Session::open(&account, |_| {}).await?).await,
+    }
+}
+
+/// What `IM_LOG` asks for, by default warnings.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("IM_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

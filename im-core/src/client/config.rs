@@ -41,7 +41,8 @@ pub struct ClientConfig {
     pub max_waiting: usize,
     /// Bytes of such entries. Default 4 MiB.
     pub max_waiting_bytes: usize,
-    /// Entries given out by [`Effect::Apply`](super::Effect::Apply) and not applied yet, beyond which nothing is fetched. Default 1,000.
+    /// Entries given out by [`Effect::Apply`](super::Effect::Apply) and not applied yet, beyond which nothing is fetched. Default 1,000; 0 for a client
+    /// that only sends.
     pub max_unapplied: usize,
     /// Messages that wait to be sent or for their ack. Default 10,000.
     pub max_outgoing: usize,

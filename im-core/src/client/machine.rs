@@ -91,7 +91,7 @@ impl Client {
         let limits = InboxLimits {
             waiting: config.max_waiting,
             waiting_bytes: config.max_waiting_bytes,
-            unapplied: config.max_unapplied.max(1),
+            unapplied: config.max_unapplied,
         };
         Self {
             random: SplitMix64::new(seed),

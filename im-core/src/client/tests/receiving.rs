@@ -199,3 +199,12 @@ fn an_undecodable_push_breaks_the_link() {
     let effects = bench.give(Input::Frame(frame));
     assert!(matches!(effects[..], [Effect::Disconnect, Effect::Offline { .. }]));
 }
+
+#[test]
+fn a_client_that_only_sends_fetches_nothing() {
+    let mut bench = Bench::ready_at(0, |config| config.max_unapplied = 0);
+    assert_eq!(bench.push(1), []);
+    assert_eq!(bench.push(3), []);
+    let send = writes(&bench.send("1", "bob")).remove(0);
+    assert!(matches!(bench.acks(&send, 2)[..], [Effect::Acked(_)]));
+}
