@@ -8,6 +8,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use im_core::logic::Turn;
 use im_core::session::{Reply, Request};
+use im_proto::CmdId;
 
 /// What an acknowledgement counts.
 const ACK: usize = 128;
@@ -15,31 +16,43 @@ const ACK: usize = 128;
 /// Turns that bring less than this do not hold the read buffer while they wait for the store.
 const SMALL_TURN: usize = 16 << 10;
 
-/// Bytes of requests without an answer.
+/// What requests without an answer weigh, in bytes: those that the use-cases have, and those of the turn that is being gathered.
 #[derive(Debug, Default)]
-pub(super) struct InFlight(AtomicUsize);
+pub(super) struct InFlight {
+    asked: Arc<AtomicUsize>,
+    gathered: usize,
+}
 
 impl InFlight {
+    /// The weight of all of them.
     pub(super) fn get(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.asked.load(Ordering::Relaxed) + self.gathered
     }
 
-    /// Counts a turn until the last of its [`Answering`]s is gone, and sees to it that it holds no more memory than it counts, give
-    /// or take.
-    pub(super) fn weigh(self: &Arc<Self>, mut turn: Turn) -> (Turn, Arc<Weight>) {
-        let requests: usize = turn.requests.iter().map(weight).sum();
+    /// Counts a request of the current turn. Whether it asks for a page, which weighs `page`.
+    pub(super) fn request(&mut self, request: &Request, page: usize) -> bool {
+        let is_page = [CmdId::PULL, CmdId::SYNC].contains(&request.ticket.cmd);
+        let own = usize::try_from(request.ticket.weight).unwrap_or(usize::MAX);
+        self.gathered += if is_page { own + page } else { own };
+        is_page
+    }
+
+    /// Counts an acknowledgement of the current turn.
+    pub(super) fn ack(&mut self) {
+        self.gathered += ACK;
+    }
+
+    /// Ends a turn, which counts until the last of its [`Answering`]s is gone, and sees to it that it holds no more memory than it
+    /// counts, give or take.
+    pub(super) fn hand_over(&mut self, turn: &mut Turn) -> Arc<Weight> {
         let bodies: usize = turn.requests.iter().map(|request| request.body.len()).sum();
         if bodies < SMALL_TURN {
             gather(&mut turn.requests, bodies);
         }
-        let bytes = requests + turn.acks.len() * ACK;
-        self.0.fetch_add(bytes, Ordering::Relaxed);
-        (turn, Arc::new(Weight { bytes, of: self.clone() }))
+        let bytes = std::mem::take(&mut self.gathered);
+        self.asked.fetch_add(bytes, Ordering::Relaxed);
+        Arc::new(Weight { bytes, of: self.asked.clone() })
     }
-}
-
-fn weight(request: &Request) -> usize {
-    usize::try_from(request.ticket.weight).unwrap_or(usize::MAX)
 }
 
 /// Copies the bodies into one buffer of their exact size, so that a single slow request does not keep 64 KiB.
@@ -55,12 +68,12 @@ fn gather(requests: &mut [Request], bytes: usize) {
 #[derive(Debug)]
 pub(super) struct Weight {
     bytes: usize,
-    of: Arc<InFlight>,
+    of: Arc<AtomicUsize>,
 }
 
 impl Drop for Weight {
     fn drop(&mut self) {
-        self.of.0.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.of.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

@@ -26,8 +26,11 @@ pub struct GateLimits {
     pub outbound_budget: usize,
     /// Above this many bytes waiting to be written a link is not read. Default 64 KiB.
     pub outbound_low_water: usize,
-    /// Bytes of requests of one shard without an answer; above, none of its links is read. Default 16 MiB.
+    /// Bytes of requests of one shard without an answer; at so many, none of its links is read. Default 16 MiB.
     pub shard_bytes_in_flight: usize,
+    /// What a request for a page of messages counts among those bytes, for the sake of its answer. Default 512 KiB, the use-cases'
+    /// default for the largest page.
+    pub page_weight: usize,
     /// Logins of one shard without an answer. Those on top are told to try again. Default 4,096.
     pub shard_logins: usize,
     /// Bytes of pushes that wait for one shard; the oldest on top are dropped, and their receivers find the gap. Default 32 MiB.
@@ -57,6 +60,7 @@ impl Default for GateLimits {
             outbound_budget: 1 << 20,
             outbound_low_water: 64 << 10,
             shard_bytes_in_flight: 16 << 20,
+            page_weight: 512 << 10,
             shard_logins: 4_096,
             shard_mailbox: 32 << 20,
             write_stall: Duration::from_secs(30),

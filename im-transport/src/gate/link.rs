@@ -9,6 +9,7 @@ use im_proto::{Decoder, Limits, OutFrame};
 
 use super::GateLimits;
 use super::admission::Permit;
+use super::in_flight::{InFlight, Weight};
 use super::mailbox::NewLink;
 use super::outbox::Outbox;
 use super::ready::{LinkWaker, Ready};
@@ -30,6 +31,7 @@ pub(super) struct Work {
     /// Clients that want in.
     pub(super) logins: Vec<Login>,
     pub(super) limits: Arc<GateLimits>,
+    in_flight: InFlight,
     before_auth: Decoder,
     after_auth: Decoder,
     effects: Vec<Effect>,
@@ -44,9 +46,22 @@ impl Work {
             before_auth: Decoder::new(Limits::new(limits.max_frame_before_auth)),
             after_auth: Decoder::new(Limits::new(limits.max_frame)),
             limits,
+            in_flight: InFlight::default(),
             effects: Vec::new(),
             scratch: BytesMut::new(),
         }
+    }
+
+    /// Whether the use-cases are to be asked for more now.
+    pub(super) fn has_room(&self) -> bool {
+        self.in_flight.get() < self.limits.shard_bytes_in_flight
+    }
+
+    /// Takes what the links asked, for the use-cases, with what it counts until it is answered.
+    pub(super) fn take_turn(&mut self) -> (Turn, Arc<Weight>) {
+        let mut turn = std::mem::take(&mut self.turn);
+        let weight = self.in_flight.hand_over(&mut turn);
+        (turn, weight)
     }
 }
 
@@ -89,6 +104,8 @@ pub(super) struct Link {
     /// More may be there than was read: nobody wakes for it.
     unread: bool,
     ending: Ending,
+    /// In this turn, which is enough for one.
+    has_asked_page: bool,
     /// What the shard's timers hold for this link.
     pub(super) timer: Option<Tick>,
     /// On the shard's list of what the current turn changed.
@@ -111,6 +128,7 @@ impl Link {
             progress: Tick::default(),
             unread: true,
             ending: Ending::Open,
+            has_asked_page: false,
             timer: None,
             touched: false,
             starved: false,
@@ -144,8 +162,14 @@ impl Link {
             match effect {
                 Effect::Write(frame) => self.queue(now, frame, work),
                 Effect::Login(login) => work.logins.push(login),
-                Effect::Request(request) => work.turn.requests.push(request),
-                Effect::Ack(ack) => work.turn.acks.push(ack),
+                Effect::Request(request) => {
+                    self.has_asked_page |= work.in_flight.request(&request, work.limits.page_weight);
+                    work.turn.requests.push(request);
+                }
+                Effect::Ack(ack) => {
+                    work.in_flight.ack();
+                    work.turn.acks.push(ack);
+                }
                 Effect::Leave(caller) => work.turn.leaves.push(caller),
                 Effect::Close(reason) => self.close(now, reason, &work.limits),
             }
@@ -214,17 +238,13 @@ impl Link {
         self.unread && self.may_read(now, limits)
     }
 
-    /// Remembers that nothing was read although something may be there.
-    pub(super) fn skip_read(&mut self) {
-        self.unread = true;
-    }
-
     /// Reads and handles frames: until the stream is dry, the session wants no more, or the link has had its share of the turn.
     pub(super) fn read(&mut self, now: Tick, work: &mut Work) {
         let mut input = std::mem::take(&mut self.rest);
         let mut owned = true;
         let mut share = Share { frames: work.limits.frames_per_link, bytes: work.limits.bytes_per_link };
         self.unread = true;
+        self.has_asked_page = false;
         while self.handle_frames(now, &mut input, &mut share, work) && share.bytes > 0 {
             match self.poll_read(work) {
                 Poll::Pending => {
@@ -254,7 +274,11 @@ impl Link {
     /// Handles whole frames; whether more may be read.
     fn handle_frames(&mut self, now: Tick, input: &mut BytesMut, share: &mut Share, work: &mut Work) -> bool {
         loop {
-            if share.frames == 0 || !self.may_read(now, &work.limits) {
+            if share.frames == 0
+                || self.has_asked_page
+                || !work.has_room()
+                || !self.may_read(now, &work.limits)
+            {
                 return false;
             }
             let ready = self.session.caller().is_some();

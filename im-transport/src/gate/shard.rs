@@ -16,7 +16,7 @@ use slab::Slab;
 
 use super::GateLimits;
 use super::audit::Audit;
-use super::in_flight::{Answering, InFlight};
+use super::in_flight::Answering;
 use super::link::{Link, Work};
 use super::mailbox::{Mailbox, NewLink, Phase};
 
@@ -39,7 +39,6 @@ pub(super) struct Shard {
     timers: BTreeSet<(Tick, usize)>,
     alarm: Option<(Tick, BoxFuture<'static, ()>)>,
     answering: FuturesUnordered<Answering>,
-    in_flight: Arc<InFlight>,
     verdicts: Verdicts,
     audit: Audit,
     phase: Phase,
@@ -68,7 +67,6 @@ impl Shard {
             timers: BTreeSet::new(),
             alarm: None,
             answering: FuturesUnordered::new(),
-            in_flight: Arc::default(),
             verdicts: FuturesUnordered::new(),
             phase: Phase::Running,
             jitter: RandomState::new(),
@@ -209,19 +207,14 @@ impl Shard {
         // The waker of a link that is gone may still be held somewhere.
         let Some(link) = self.links.get_mut(index) else { return };
         link.woken();
-        if self.in_flight.get() < self.work.limits.shard_bytes_in_flight {
-            link.read(now, &mut self.work);
-        } else {
-            link.skip_read();
-        }
+        link.read(now, &mut self.work);
         self.touch(index);
     }
 
     /// Hands what the links asked to the use-cases.
     fn serve(&mut self) {
         if !self.work.turn.is_empty() {
-            let turn = std::mem::take(&mut self.work.turn);
-            let (turn, weight) = self.in_flight.weigh(turn);
+            let (turn, weight) = self.work.take_turn();
             for answer in self.logic.serve(turn) {
                 self.answering.push(Answering::new(answer, weight.clone()));
             }
@@ -261,7 +254,7 @@ impl Shard {
                 self.input(now, reply.conn, Input::Reply(reply));
             }
         }
-        if self.in_flight.get() < self.work.limits.shard_bytes_in_flight {
+        if self.work.has_room() {
             for index in std::mem::take(&mut self.starved) {
                 if let Some(link) = self.links.get_mut(index) {
                     link.starved = false;
@@ -301,7 +294,7 @@ impl Shard {
         if !link.wants_read(now, &self.work.limits) {
             return;
         }
-        if self.in_flight.get() < self.work.limits.shard_bytes_in_flight {
+        if self.work.has_room() {
             link.wake();
         } else if !std::mem::replace(&mut link.starved, true) {
             self.starved.push(index);

@@ -1,32 +1,93 @@
 //! What every transport must do, over a way to connect.
+//!
+//! A transport's own test file names a [`Transport`] and calls [`transport_suite!`](crate::transport_suite) with it.
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 #![allow(clippy::unwrap_used)]
 
+pub mod access;
+pub mod bounds;
+pub mod ending;
+pub mod frames;
+pub mod messages;
+pub mod parts;
 pub mod raw;
 
-use std::sync::Arc;
-
-use async_trait::async_trait;
-use im_core::memory::MemoryStore;
-use im_core::ports::{AuthError, Authenticator, Credentials, Identity};
-use im_core::time::Timestamp;
 use im_transport::{Server, ServerBuilder};
 
-/// Takes a user's name for their token.
-pub struct NameIsToken;
+pub use self::raw::Raw;
 
-#[async_trait]
-impl Authenticator for NameIsToken {
-    async fn authenticate(&self, credentials: &Credentials, _now: Timestamp) -> Result<Identity, AuthError> {
-        if credentials.token != credentials.uid.as_str() {
-            return Err(AuthError::Refused("not the user's name"));
-        }
-        Ok(Identity { uid: credentials.uid.clone(), expires_at: None })
-    }
+/// A way for a server to listen and for a client to reach it.
+pub trait Transport: Sync {
+    /// Adds the listener.
+    fn listen(&self, builder: ServerBuilder) -> ServerBuilder;
+
+    /// Opens a link.
+    fn connect(&self, server: &Server) -> impl Future<Output = Raw> + Send;
 }
 
-/// A server over memory, without a listener.
-pub fn server() -> ServerBuilder {
-    Server::builder().store(Arc::new(MemoryStore::default())).authenticator(Arc::new(NameIsToken)).shards(2)
+/// Starts a server over memory that listens on the transport.
+pub async fn start(transport: &impl Transport, builder: ServerBuilder) -> Server {
+    transport.listen(builder).start().await.unwrap()
+}
+
+/// A logged-in link.
+pub async fn login(transport: &impl Transport, server: &Server, user: &str, device: &str) -> Raw {
+    let mut link = transport.connect(server).await;
+    assert_eq!(link.auth(user, device).await.status, 0);
+    link
+}
+
+/// Makes one test of each scenario.
+#[macro_export]
+macro_rules! transport_suite {
+    ($transport:expr; $($room:ident: $($scenario:ident)*;)*) => {
+        $($(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $scenario() {
+                $crate::suite::$room::$scenario(&$transport).await;
+            }
+        )*)*
+    };
+    ($transport:expr) => {
+        $crate::transport_suite! { $transport;
+            access:
+                a_client_with_a_good_token_is_let_in
+                a_client_with_a_bad_token_is_told_so_and_the_link_closes
+                an_auth_that_does_not_decode_is_refused_and_the_link_closes
+                any_other_command_before_auth_closes_the_link
+                a_second_login_kicks_the_first_within_the_bound
+                a_login_whose_link_is_gone_leaves_no_route
+                a_login_that_was_evicted_without_a_kick_is_found_out
+                a_link_that_logs_out_is_answered_and_closed;
+            frames:
+                a_stream_cut_anywhere_is_the_same_stream
+                two_frames_in_one_write_get_two_answers
+                a_noop_comes_back_byte_for_byte_before_and_after_auth
+                a_reserved_sequence_number_closes_the_link
+                a_header_that_announces_too_much_closes_the_link
+                a_header_that_is_too_short_closes_the_link
+                a_large_frame_arrives_whole
+                random_bytes_harm_nobody_else;
+            messages:
+                a_message_is_acknowledged_and_pushed
+                a_push_has_sequence_number_zero_and_the_links_last_version
+                a_thousand_pipelined_messages_keep_their_order
+                an_unknown_command_is_an_error_and_keeps_the_link
+                a_command_of_the_integrators_is_served;
+            bounds:
+                links_that_never_speak_are_closed_at_the_auth_deadline
+                half_a_frame_does_not_put_off_the_auth_deadline
+                a_silent_client_is_closed_at_the_idle_limit
+                a_full_gate_refuses_and_takes_again_when_a_link_goes
+                one_address_gets_so_many_links_and_no_more
+                a_reader_of_nothing_is_cut_while_others_chat
+                a_reader_of_nothing_that_asks_for_pages_is_cut_in_bounded_memory
+                a_flooding_link_does_not_starve_another;
+            ending:
+                a_shutdown_answers_what_was_asked_and_sends_clients_away
+                a_shutdown_closes_links_that_never_spoke
+                a_shutdown_is_bounded_though_a_request_is_never_answered;
+        }
+    };
 }

@@ -35,6 +35,33 @@ impl Raw {
         self.wire.flush().await.unwrap();
     }
 
+    /// Writes to a server that may have closed the link.
+    pub async fn try_write(&mut self, bytes: &[u8]) {
+        let _ = self.wire.write_all(bytes).await;
+        let _ = self.wire.flush().await;
+    }
+
+    /// Writes as much as the server takes within a time.
+    pub async fn try_write_for(&mut self, bytes: &[u8], time: Duration) {
+        let _ = tokio::time::timeout(time, self.try_write(bytes)).await;
+    }
+
+    /// Sends a frame with any body.
+    pub async fn frame(&mut self, cmd: CmdId, seq: Seq, body: &[u8]) {
+        let mut bytes = BytesMut::new();
+        Frame { client_version: VERSION, cmd, seq, body: body.to_vec().into() }.encode(&mut bytes);
+        self.write(&bytes).await;
+    }
+
+    /// The next so many bytes of the stream.
+    pub async fn bytes(&mut self, count: usize) -> BytesMut {
+        while self.buf.len() < count {
+            let read = tokio::time::timeout(PATIENCE, self.wire.read_buf(&mut self.buf)).await;
+            assert_ne!(read.expect("the server answers in time").unwrap(), 0, "the link is open");
+        }
+        self.buf.split_to(count)
+    }
+
     pub async fn send(&mut self, cmd: CmdId, seq: Seq, body: &impl Message) {
         self.write(&encoded(cmd, seq, body)).await;
     }

@@ -1,0 +1,136 @@
+//! What a link may cost, in time and memory.
+
+use std::time::{Duration, Instant};
+
+use im_proto::v1::PullRequest;
+use im_proto::{CmdId, Seq};
+
+use super::parts::{ECHO, eventually, gate, server, session};
+use super::raw::{credentials, encoded};
+use super::{Transport, login, start};
+
+pub async fn links_that_never_speak_are_closed_at_the_auth_deadline(transport: &impl Transport) {
+    let limits = session(|limits| limits.auth_deadline = Duration::from_millis(1_500));
+    let server = start(transport, server().session_limits(limits)).await;
+    let mut alice = login(transport, &server, "alice", "phone").await;
+    let mut silent = Vec::new();
+    for _ in 0..1_000 {
+        silent.push(transport.connect(&server).await);
+    }
+    eventually("all are links", async || server.connections() == 1_001).await;
+    assert_eq!(alice.say("alice", "among many").await.version, 1);
+    for mut link in silent {
+        link.expect_end().await;
+    }
+    eventually("only alice is left", async || server.connections() == 1).await;
+    assert_eq!(alice.say("alice", "alone").await.version, 2);
+}
+
+pub async fn half_a_frame_does_not_put_off_the_auth_deadline(transport: &impl Transport) {
+    let limits = session(|limits| limits.auth_deadline = Duration::from_millis(300));
+    let server = start(transport, server().session_limits(limits)).await;
+    let mut link = transport.connect(&server).await;
+    let started = Instant::now();
+    let auth = encoded(CmdId::AUTH, Seq(1), &credentials("alice", "phone"));
+    for byte in &auth[..8] {
+        link.try_write(&[*byte]).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    link.expect_end().await;
+    assert!(started.elapsed() < Duration::from_secs(2));
+}
+
+pub async fn a_silent_client_is_closed_at_the_idle_limit(transport: &impl Transport) {
+    let limits = session(|limits| limits.idle = Duration::from_millis(400));
+    let server = start(transport, server().session_limits(limits)).await;
+    let mut link = login(transport, &server, "alice", "phone").await;
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        link.frame(CmdId::NOOP, Seq::NOOP, b"").await;
+        assert_eq!(link.next().await.unwrap().cmd, CmdId::NOOP);
+    }
+    let silent_since = Instant::now();
+    link.expect_end().await;
+    assert!(silent_since.elapsed() >= Duration::from_millis(350));
+}
+
+pub async fn a_full_gate_refuses_and_takes_again_when_a_link_goes(transport: &impl Transport) {
+    let server = start(transport, server().gate_limits(gate(|limits| limits.max_connections = 2))).await;
+    let first = login(transport, &server, "alice", "phone").await;
+    let _second = login(transport, &server, "bob", "phone").await;
+    transport.connect(&server).await.expect_end().await;
+    drop(first);
+    eventually("there is room", async || server.connections() == 1).await;
+    login(transport, &server, "carol", "phone").await;
+}
+
+pub async fn one_address_gets_so_many_links_and_no_more(transport: &impl Transport) {
+    let limits = gate(|limits| limits.max_connections_per_address = 1);
+    let server = start(transport, server().gate_limits(limits)).await;
+    let _first = login(transport, &server, "alice", "phone").await;
+    transport.connect(&server).await.expect_end().await;
+}
+
+pub async fn a_reader_of_nothing_is_cut_while_others_chat(transport: &impl Transport) {
+    let limits = gate(|limits| limits.outbound_budget = 256 << 10);
+    let server = start(transport, server().gate_limits(limits)).await;
+    let mut alice = login(transport, &server, "alice", "phone").await;
+    let mut bob = login(transport, &server, "bob", "phone").await;
+    let _deaf = login(transport, &server, "deaf", "phone").await;
+    let text = "x".repeat(200 << 10);
+    let mut sent = 0;
+    while server.connections() == 3 {
+        assert!(sent < 500, "100 MB wait for a reader of nothing");
+        assert_eq!(alice.say("deaf", &text).await.err_code, 0);
+        bob.say("bob", "meanwhile").await;
+        sent += 1;
+    }
+    assert_eq!(alice.say("bob", "gone").await.err_code, 0);
+}
+
+pub async fn a_reader_of_nothing_that_asks_for_pages_is_cut_in_bounded_memory(transport: &impl Transport) {
+    let limits = gate(|limits| limits.write_stall = Duration::from_secs(1));
+    let server = start(transport, server().gate_limits(limits)).await;
+    let mut deaf = login(transport, &server, "deaf", "phone").await;
+    let text = "x".repeat(200 << 10);
+    for _ in 0..3 {
+        assert_eq!(deaf.say("deaf", &text).await.err_code, 0);
+    }
+    let before = resident_bytes();
+    // Ten thousand pages of half a mebibyte.
+    let pull = encoded(CmdId::PULL, Seq(9), &PullRequest { limit: 3, ..PullRequest::default() });
+    let pulls = pull.repeat(10_000);
+    deaf.try_write_for(&pulls, Duration::from_millis(500)).await;
+    let grown = resident_bytes().saturating_sub(before);
+    assert!(grown < 128 << 20, "{grown} bytes for one link");
+    eventually("it is cut", async || server.connections() == 0).await;
+}
+
+pub async fn a_flooding_link_does_not_starve_another(transport: &impl Transport) {
+    let server = start(transport, server().shards(1)).await;
+    let mut flood = login(transport, &server, "flood", "phone").await;
+    let mut alice = login(transport, &server, "alice", "phone").await;
+    let burst = encoded(ECHO, Seq(9), &credentials("noise", "")).repeat(20_000);
+    let flooding = async {
+        // It reads nothing meanwhile, so the server stops reading it at some point.
+        flood.try_write_for(&burst, Duration::from_secs(1)).await;
+    };
+    let chatting = async {
+        let mut worst = Duration::ZERO;
+        for number in 0..50 {
+            let started = Instant::now();
+            assert_eq!(alice.say("alice", &number.to_string()).await.err_code, 0);
+            worst = worst.max(started.elapsed());
+        }
+        worst
+    };
+    let ((), worst) = futures::join!(flooding, chatting);
+    assert!(worst < Duration::from_secs(1), "{worst:?}");
+}
+
+/// What this process has in memory.
+fn resident_bytes() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap_or_default() << 10
+}
