@@ -185,3 +185,69 @@ fn wake(mut waiting: MutexGuard<'_, Waiting>) {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use bytes::Bytes;
+    use futures::executor::block_on;
+    use futures::{FutureExt, StreamExt};
+    use im_proto::{CmdId, Suffix};
+
+    use super::*;
+    use crate::session::Push;
+
+    fn push(conn: i64, size: usize) -> Delivery {
+        let push = Push { cmd: CmdId::C2C_PUSH, body: Bytes::from(vec![0; size]), suffix: Suffix::NONE };
+        Delivery { node: NodeId(1), conn: ConnId(conn), parcel: Parcel::Push(push) }
+    }
+
+    #[test]
+    fn a_full_queue_drops_its_oldest_pushes() {
+        let bus = MemoryBus::new(3 * (100 + PARCEL_OVERHEAD));
+        let mut subscription = block_on(bus.subscribe(NodeId(1))).unwrap();
+        block_on(bus.publish((1..=5).map(|conn| push(conn, 100)).collect())).unwrap();
+        let conns: Vec<_> = block_on(subscription.next()).unwrap().iter().map(|got| got.conn.0).collect();
+        assert_eq!(conns, [3, 4, 5]);
+    }
+
+    #[test]
+    fn a_push_larger_than_the_queue_is_dropped_alone() {
+        let bus = MemoryBus::new(1_000);
+        let mut subscription = block_on(bus.subscribe(NodeId(1))).unwrap();
+        block_on(bus.publish(vec![push(1, 5_000)])).unwrap();
+        block_on(bus.publish(vec![push(2, 10)])).unwrap();
+        assert_eq!(block_on(subscription.next()).unwrap(), [push(2, 10)]);
+    }
+
+    #[test]
+    fn what_waits_comes_as_one_batch_and_a_waiting_reader_is_woken() {
+        let bus = MemoryBus::default();
+        let mut subscription = block_on(bus.subscribe(NodeId(1))).unwrap();
+        assert_eq!(subscription.next().now_or_never(), None);
+        let (got, ()) = block_on(futures::future::join(subscription.next(), async {
+            bus.publish(vec![push(1, 1)]).await.unwrap();
+            bus.publish(vec![push(2, 1)]).await.unwrap();
+        }));
+        assert_eq!(got.unwrap(), [push(1, 1), push(2, 1)]);
+    }
+
+    #[test]
+    fn a_subscription_ends_with_its_bus() {
+        let bus = MemoryBus::default();
+        let mut subscription = block_on(bus.subscribe(NodeId(1))).unwrap();
+        block_on(bus.publish(vec![push(1, 1)])).unwrap();
+        drop(bus);
+        assert_eq!(block_on(subscription.next()).unwrap(), [push(1, 1)]);
+        assert_eq!(block_on(subscription.next()), None);
+    }
+
+    #[test]
+    fn nothing_is_kept_for_a_subscriber_that_left() {
+        let bus = MemoryBus::default();
+        drop(block_on(bus.subscribe(NodeId(1))).unwrap());
+        block_on(bus.publish(vec![push(1, 1)])).unwrap();
+        let queue = bus.queue(NodeId(1)).unwrap();
+        assert!(lock(&queue.0).pushes.is_empty());
+    }
+}

@@ -119,3 +119,47 @@ impl Nodes for MemoryStore {
         self.lock().nodes.renew(lease, now, ttl)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use futures::executor::block_on;
+
+    use super::*;
+    use crate::storage::Post;
+
+    fn post() -> Post {
+        use crate::id::{ClientMsgId, GroupId};
+        use crate::message::{ContentType, Message, Target};
+        let message = Message {
+            msgid: MsgId(1),
+            kind: im_proto::CmdId::C2G_SEND,
+            from: Uid::new("alice").unwrap(),
+            to: Target::Group(GroupId(7)),
+            key: SendKey::Client(ClientMsgId::new("k").unwrap()),
+            content_type: ContentType(0),
+            content: bytes::Bytes::new(),
+            sent_at: Timestamp(0),
+        };
+        Post { message, home: TimelineId::Group(GroupId(7)), copy: None }
+    }
+
+    #[test]
+    fn a_snapshot_shares_nothing_with_its_store() {
+        let store = MemoryStore::default();
+        let before = store.snapshot();
+        block_on(store.append(vec![post()])).remove(0).unwrap();
+        let after = store.snapshot();
+        let heads = |store: &MemoryStore| block_on(store.heads(vec![post().home])).unwrap()[0].head.0;
+        assert_eq!((heads(&before), heads(&after)), (0, 1));
+        assert!(!block_on(before.append(vec![post()])).remove(0).unwrap().repeated);
+        assert!(block_on(after.append(vec![post()])).remove(0).unwrap().repeated);
+    }
+
+    #[test]
+    fn the_steps_of_an_append_stand_alone() {
+        let store = MemoryStore::default();
+        let versions = store.with_state(|state| [state.place(post()).home, state.place(post()).home]);
+        assert_eq!(versions, [Version(1), Version(2)], "placing checks nothing");
+    }
+}
