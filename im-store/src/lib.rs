@@ -35,3 +35,8 @@ mod sql;
 pub mod sqlite;
 #[cfg(feature = "sqlite")]
 pub mod sqlite_local;
+
+/// Tries the README's snippets.
+#[cfg(all(doctest, feature = "sqlite"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

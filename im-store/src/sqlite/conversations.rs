@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteRow;
 use super::{Fault, SqliteStore};
 use crate::sql::name;
 
-const PAGE: &str = "SELECT p.name, c.last_version, c.last_msgid, c.last_at, c.unread FROM conversations c \
+pub(super) const PAGE: &str = "SELECT p.name, c.last_version, c.last_msgid, c.last_at, c.unread FROM conversations c \
      JOIN owners p ON p.id = c.peer WHERE c.owner = (SELECT id FROM owners WHERE name = ?) AND c.last_version < ? \
      ORDER BY c.last_version DESC LIMIT ?";
 

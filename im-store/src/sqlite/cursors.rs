@@ -51,7 +51,7 @@ static MOVE: LazyLock<Rows> = LazyLock::new(|| {
     )
 });
 
-static LISTS: LazyLock<Rows> = LazyLock::new(|| {
+pub(super) static LISTS: LazyLock<Rows> = LazyLock::new(|| {
     Rows::new(
         3,
         "WITH q(n, uid, timeline) AS (",

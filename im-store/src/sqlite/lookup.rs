@@ -111,3 +111,33 @@ pub(super) async fn answers<T>(
     }
     Ok(answers)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::sqlite::{SqliteStore, conversations, cursors, read};
+
+    /// Every statement that looks something up.
+    fn statements() -> [&'static str; 6] {
+        let rows = [&OWNERS, &SENDS, &PLACES, &cursors::LISTS].map(|rows| rows.text());
+        [rows[0], rows[1], rows[2], rows[3], read::ENTRIES, conversations::PAGE]
+    }
+
+    #[tokio::test]
+    async fn every_lookup_goes_by_an_index() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(dir.path().join("im.db")).await.unwrap();
+        for statement in statements() {
+            let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+            let plan = sqlx::query(explain).fetch_all(&store.readers).await.unwrap();
+            let steps: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+            let searches = steps.iter().filter(|step| step.starts_with("SEARCH")).count();
+            let scans = steps.iter().filter(|step| step.starts_with("SCAN"));
+            assert!(searches > 0, "{statement}: {steps:?}");
+            // Only the questions themselves are walked through.
+            let small = |step: &String| step == "SCAN q" || step.ends_with("ROW");
+            assert!(scans.into_iter().all(small), "{statement}: {steps:?}");
+        }
+    }
+}

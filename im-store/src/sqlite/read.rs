@@ -56,7 +56,7 @@ impl Timelines for SqliteStore {
     }
 }
 
-const ENTRIES: &str = "SELECT e.version, m.msgid, m.kind, s.name, t.name, m.send_key, m.content_type, m.content, \
+pub(super) const ENTRIES: &str = "SELECT e.version, m.msgid, m.kind, s.name, t.name, m.send_key, m.content_type, m.content, \
      m.sent_at, m.withdrawn_at FROM entries e JOIN messages m ON m.id = e.message \
      JOIN owners s ON s.id = m.sender JOIN owners t ON t.id = m.target \
      WHERE e.owner = ? AND e.version > ? AND e.version <= ? ORDER BY e.version LIMIT ?";

@@ -25,6 +25,12 @@ impl Rows {
         Self { texts }
     }
 
+    /// The statement for one row.
+    #[cfg(test)]
+    pub(super) fn text(&'static self) -> &'static str {
+        &self.texts[0]
+    }
+
     /// The queries for these rows, in order; `bind` binds one.
     pub(super) fn queries<R>(&'static self, mut rows: &[R], bind: impl Fn(Query, &R) -> Query) -> Vec<Query> {
         let mut queries = Vec::new();
@@ -51,5 +57,35 @@ fn best_size(rows: usize) -> usize {
     match SIZES.get(up) {
         Some(size) if rows * 2 >= *size => up,
         _ => up.saturating_sub(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The sizes of the statements for so many rows.
+    fn sizes(mut rows: usize) -> Vec<usize> {
+        let mut sizes = Vec::new();
+        while rows > 0 {
+            let size = SIZES[best_size(rows)];
+            sizes.push(size);
+            rows = rows.saturating_sub(size);
+        }
+        sizes
+    }
+
+    #[test]
+    fn a_batch_takes_few_statements_of_which_none_is_mostly_empty() {
+        assert_eq!(sizes(1), [1]);
+        assert_eq!(sizes(3), [4]);
+        assert_eq!(sizes(63), [64]);
+        assert_eq!(sizes(65), [64, 1]);
+        assert_eq!(sizes(512), [256, 256]);
+        for rows in 1..2_000 {
+            let room: usize = sizes(rows).iter().sum();
+            assert!(room >= rows && room <= 2 * rows, "{rows} rows in {:?}", sizes(rows));
+            assert!(sizes(rows).len() <= rows / 256 + 7, "{rows} rows in {:?}", sizes(rows));
+        }
     }
 }

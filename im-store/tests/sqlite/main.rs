@@ -7,6 +7,7 @@ mod failures;
 mod kill;
 mod open;
 mod posts;
+mod torn;
 
 use bench::SqliteBench;
 use im_core::testing::conformance::run_store_suite;
