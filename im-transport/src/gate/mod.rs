@@ -1,4 +1,39 @@
-//! The gate
+//! The gate: drives a [`Session`](im_core::session::Session) for each link, and calls the use-cases for all of them together.
+//!
+//! A gate is a few tasks, its shards, by default one a core. A shard owns its links: a message costs no task, channel or boxed future of
+//! its own. Which shard a link belongs to follows from its [`ConnId`], so whoever has a parcel for it knows
+//! where to leave it.
+//!
+//! # A turn
+//!
+//! A shard sleeps until something wakes it, and then does one turn of bounded work:
+//!
+//! 1. **Mail.** New sockets become links. Pushes and kicks, which the bus brought, go to the sessions.
+//! 2. **Timers.** Sessions whose deadline has come are told so. A link has at most one timer; that moves later only when it fires, so that
+//!    a frame costs no change of it.
+//! 3. **Reading.** Each socket has a waker of its own, which puts its link on the shard's list. Up to
+//!    [`links_per_turn`](GateLimits::links_per_turn) of them are read into one shared piece of memory and their frames, slices of it, handled. A
+//!    link that has more than its share waits for the next turn, behind the others.
+//! 4. **Serving.** What the sessions asked is one [`Turn`](im_core::logic::Turn), and
+//!    [`Logic::serve`] is called once with it. Its answers are futures that the shard itself polls; logins are too.
+//! 5. **Answers** that are there go to the sessions.
+//! 6. **Writing.** Every link that has something to write is written to once: small frames from one buffer, large bodies from where they are,
+//!    in one vectored write. The buffer goes when it is empty.
+//!
+//! # When there is too much
+//!
+//! | of | then |
+//! |---|---|
+//! | connections, in all or from one address | the next one is closed at once |
+//! | requests of a link without an answer, or frames a second | the link is not read until there is room ([`SessionLimits`]) |
+//! | requests of a shard without an answer | no link of it is read until there is room |
+//! | bytes to write to a link, more than [`outbound_low_water`](GateLimits::outbound_low_water) | the link is not read |
+//! | bytes to write to a link, more than [`outbound_budget`](GateLimits::outbound_budget), or none taken for [`write_stall`](GateLimits::write_stall) | the link is cut |
+//! | pushes for a shard that does not keep up | the oldest are dropped, kicks never; receivers find the gap and pull |
+//! | logins of a shard without an answer | the next one is told to try again |
+//!
+//! A link that is closed, not cut, gets [`linger`](GateLimits::linger) to take what was queued. Then its writing half is ended and it
+//! is read, unseen, until the peer closes too, for a socket closed with bytes unread would be reset under the last frames.
 
 mod admission;
 mod audit;
