@@ -70,6 +70,7 @@ pub(super) async fn open(options: SqliteOptions) -> Result<SqliteStore, OpenErro
     let lock = FileLock::take(&path).map_err(io_error)?;
     let lock = lock.ok_or_else(|| OpenError::InUse { path: path.clone() })?;
 
+    create_private(&path).map_err(io_error)?;
     let writing = writing(&options);
     let mut connection = writing.connect().await.map_err(|error| refused(&path, error))?;
     migrate(&mut connection).await.map_err(|error| not_migrated(&path, error))?;
@@ -137,6 +138,19 @@ fn not_migrated(path: &Path, error: MigrateError) -> OpenError {
         MigrateError::VersionMissing(schema) => OpenError::Newer { path: path.to_owned(), schema },
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => refused(path, error),
         error => OpenError::Damaged { path: path.to_owned(), source: error.into() },
+    }
+}
+
+/// Creates a new database's file, empty, for its owner alone: it will hold what people write to each other. SQLite gives
+/// the log beside it the same permissions.
+fn create_private(path: &Path) -> io::Result<()> {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
     }
 }
 

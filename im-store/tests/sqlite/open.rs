@@ -37,6 +37,20 @@ async fn a_second_server_on_the_same_database_is_refused() {
     SqliteStore::open(&path).await.unwrap();
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_new_database_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("im.db");
+    let store = SqliteStore::open(&path).await.unwrap();
+    store.append(vec![direct("alice", "bob", 1, 10)]).await.remove(0).unwrap();
+    for file in ["im.db", "im.db-wal"] {
+        let mode = fs::metadata(dir.path().join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{file} has mode {mode:o}");
+    }
+}
+
 #[tokio::test]
 async fn a_directory_that_is_not_there_is_an_io_error() {
     let dir = tempfile::tempdir().unwrap();
