@@ -10,6 +10,7 @@ use super::acks::Acks;
 use super::frame::{self, BadBody, Pushed};
 use super::inbox::{Inbox, InboxLimits, Offered};
 use super::outbox::{Outbox, Place, Window};
+use super::seqs::Seqs;
 use super::{
     ClientConfig, Effect, EndReason, Input, MAX_RETRY_AFTER, Outgoing, Receipt, Rejection, Saved, SendError,
     SmartHeartbeat, SplitMix64,
@@ -31,7 +32,7 @@ pub struct Client {
     inbox: Inbox,
     acks: Acks,
     heartbeat: SmartHeartbeat,
-    next_seq: u32,
+    seqs: Seqs,
     requests: BTreeMap<Seq, Request>,
     /// When the noop that is out must have been answered.
     noop_due: Option<Tick>,
@@ -100,7 +101,7 @@ impl Client {
             inbox: Inbox::new(saved.cursor, limits),
             acks: Acks::new(config.ack_delay),
             heartbeat: SmartHeartbeat::new(config.heartbeat),
-            next_seq: 1,
+            seqs: Seqs::default(),
             requests: BTreeMap::new(),
             noop_due: None,
             last_write: Tick::default(),
@@ -235,7 +236,7 @@ impl Client {
             return;
         }
         self.link = Link::Authenticating;
-        self.next_seq = 1;
+        self.seqs = Seqs::default();
         self.heartbeat.link_opened();
         self.acks.link_opened();
         let body = frame::auth(&self.config);
@@ -461,8 +462,13 @@ impl Client {
     fn on_auth(&mut self, now: Tick, body: Bytes, effects: &mut Vec<Effect>) -> Result<(), Broken> {
         let response = AuthResponse::decode(body)?;
         if response.status == 0 {
+            let (head, held) = (Version(response.version), self.inbox.received());
+            if head < held {
+                effects.push(Effect::Disconnect);
+                self.end(EndReason::TimelineLost { head, held }, effects);
+                return Ok(());
+            }
             self.link = Link::Ready { since: now };
-            let head = Version(response.version);
             self.inbox.heard_of(head);
             effects.push(Effect::LoggedIn { head, server_time: Timestamp(response.server_time) });
             return Ok(());
@@ -623,14 +629,8 @@ impl Client {
         effects.push(Effect::Write(Frame { client_version: self.config.client_version, cmd, seq, body }));
     }
 
-    /// A number that no request on this link waits under: from 1, round again before the reserved ones.
     fn seq(&mut self) -> Seq {
-        loop {
-            let seq = Seq(self.next_seq);
-            self.next_seq = if Seq(seq.0 + 1).is_reserved() { 1 } else { seq.0 + 1 };
-            if !self.requests.contains_key(&seq) {
-                return seq;
-            }
-        }
+        let requests = &self.requests;
+        self.seqs.next(|seq| requests.contains_key(&seq))
     }
 }

@@ -16,8 +16,12 @@ pub struct MemoryLocalStore {
 
 #[derive(Debug, Default)]
 struct Held {
-    saved: Saved,
+    cursor: Version,
     entries: BTreeMap<Version, LocalEntry>,
+    /// By the order of enqueueing.
+    outgoing: BTreeMap<u64, Outgoing>,
+    places: BTreeMap<ClientMsgId, u64>,
+    next_place: u64,
 }
 
 impl MemoryLocalStore {
@@ -45,21 +49,27 @@ impl Default for MemoryLocalStore {
 #[async_trait]
 impl LocalStore for MemoryLocalStore {
     async fn load(&self) -> Result<Saved, StoreError> {
-        Ok(self.held().saved.clone())
+        let held = self.held();
+        Ok(Saved { cursor: held.cursor, outgoing: held.outgoing.values().cloned().collect() })
     }
 
     async fn enqueue(&self, messages: Vec<Outgoing>) -> Result<(), StoreError> {
-        let outgoing = &mut self.held().saved.outgoing;
+        let held = &mut *self.held();
         for message in messages {
-            if !outgoing.iter().any(|queued| queued.client_msg_id == message.client_msg_id) {
-                outgoing.push(message);
+            if !held.places.contains_key(&message.client_msg_id) {
+                held.places.insert(message.client_msg_id.clone(), held.next_place);
+                held.outgoing.insert(held.next_place, message);
+                held.next_place += 1;
             }
         }
         Ok(())
     }
 
     async fn settle(&self, messages: Vec<ClientMsgId>) -> Result<(), StoreError> {
-        self.held().saved.outgoing.retain(|queued| !messages.contains(&queued.client_msg_id));
+        let held = &mut *self.held();
+        for place in messages.iter().filter_map(|message| held.places.remove(message)) {
+            held.outgoing.remove(&place);
+        }
         Ok(())
     }
 
@@ -71,7 +81,7 @@ impl LocalStore for MemoryLocalStore {
         while held.entries.len() > self.keep {
             held.entries.pop_first();
         }
-        held.saved.cursor = held.saved.cursor.max(cursor);
+        held.cursor = held.cursor.max(cursor);
         Ok(())
     }
 

@@ -30,6 +30,7 @@ mod machine;
 mod memory;
 mod outbox;
 mod random;
+mod seqs;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -215,8 +216,26 @@ pub enum EndReason {
         message: String,
     },
     /// The server ended the login: logged in elsewhere, by an administrator, or the token ended.
-    #[error("the server ended the login: {0:?}")]
+    #[error("the server ended the login: {}", words(*.0))]
     Kicked(KickReason),
+    /// The server's timeline ends before what the device holds: the server lost data, or is another one. Going on would drop whatever it
+    /// stores under the versions that the device has; the way on is to begin with an empty local store.
+    #[error("the server's timeline ends at version {head}, but this device holds it up to {held}")]
+    TimelineLost {
+        /// The newest version that the server has.
+        head: Version,
+        /// What the device holds everything up to.
+        held: Version,
+    },
+}
+
+fn words(reason: KickReason) -> &'static str {
+    match reason {
+        KickReason::LoggedInElsewhere => "the user logged in elsewhere",
+        KickReason::Administrator => "an administrator removed it",
+        KickReason::TokenEnded => "the token expired or was revoked",
+        KickReason::GoingAway => "the server goes away",
+    }
 }
 
 /// Why a message was not taken to be sent.

@@ -192,3 +192,12 @@ fn a_reply_that_nobody_waits_for_is_ignored() {
     other.seq = Seq(send.seq.0 + 1_000);
     assert_eq!(bench.acks(&other, 1), []);
 }
+
+#[test]
+fn a_timeline_that_ends_before_the_cursor_ends_the_client() {
+    let mut bench = Bench::ready_at(5, |_| {});
+    bench.give(Input::Disconnected);
+    bench.wait();
+    let reason = EndReason::TimelineLost { head: Version(4), held: Version(5) };
+    assert_eq!(bench.log_in(4), [Effect::Disconnect, Effect::Ended(reason)]);
+}
