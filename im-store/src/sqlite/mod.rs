@@ -34,6 +34,7 @@ mod open;
 mod options;
 mod read;
 mod rows;
+mod timelines;
 mod writer;
 
 use std::sync::{Mutex, PoisonError};

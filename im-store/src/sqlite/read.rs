@@ -1,9 +1,8 @@
-use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt;
-use im_core::id::{MsgId, Uid, Version};
-use im_core::message::{ContentType, Entry, Message, SendKey, Target, TimelineId};
-use im_core::storage::{Found, Head, Page, Placed, Post, Read, StoreError, Timelines};
+use im_core::id::{MsgId, Version};
+use im_core::message::{ContentType, Entry, Message, SendKey, Target};
+use im_core::storage::{Page, Read};
 use im_core::time::Timestamp;
 use im_proto::CmdId;
 use sqlx::sqlite::SqliteRow;
@@ -13,49 +12,6 @@ use super::lookup::Owner;
 use super::{Fault, SqliteStore, lookup};
 use crate::sql::name;
 
-#[async_trait]
-impl Timelines for SqliteStore {
-    async fn append(&self, posts: Vec<Post>) -> Vec<Result<Placed, StoreError>> {
-        let count = posts.len();
-        if count == 0 {
-            return Vec::new();
-        }
-        match self.within("append", self.place(posts)).await {
-            Ok(answers) => answers,
-            Err(error) => vec![Err(error); count],
-        }
-    }
-
-    async fn read(&self, reads: Vec<Read>) -> Vec<Result<Page, StoreError>> {
-        let count = reads.len();
-        if count == 0 {
-            return Vec::new();
-        }
-        match self.within("read", self.pages(reads)).await {
-            Ok(pages) => pages.into_iter().map(Ok).collect(),
-            Err(error) => vec![Err(error); count],
-        }
-    }
-
-    async fn heads(&self, timelines: Vec<TimelineId>) -> Result<Vec<Head>, StoreError> {
-        let heads = async {
-            let owners = lookup::owners(&mut *self.readers.acquire().await?, &timelines).await?;
-            Ok(owners.into_iter().map(|owner| owner.map(|owner| owner.head).unwrap_or_default()).collect())
-        };
-        self.within("heads", heads).await
-    }
-
-    async fn find(&self, keys: Vec<(Uid, SendKey)>) -> Result<Vec<Option<Found>>, StoreError> {
-        let found = async { lookup::sends(&mut *self.readers.acquire().await?, &keys).await };
-        self.within("find", found).await
-    }
-
-    async fn locate(&self, messages: Vec<(TimelineId, MsgId)>) -> Result<Vec<Option<Version>>, StoreError> {
-        let places = async { lookup::places(&mut *self.readers.acquire().await?, &messages).await };
-        self.within("locate", places).await
-    }
-}
-
 pub(super) const ENTRIES: &str = "SELECT e.version, m.msgid, m.kind, s.name, t.name, m.send_key, m.content_type, m.content, \
      m.sent_at, m.withdrawn_at FROM entries e JOIN messages m ON m.id = e.message \
      JOIN owners s ON s.id = m.sender JOIN owners t ON t.id = m.target \
@@ -63,7 +19,7 @@ pub(super) const ENTRIES: &str = "SELECT e.version, m.msgid, m.kind, s.name, t.n
 
 impl SqliteStore {
     /// All pages of one call, in one read transaction: they are of one moment.
-    async fn pages(&self, reads: Vec<Read>) -> Result<Vec<Page>, Fault> {
+    pub(super) async fn pages(&self, reads: Vec<Read>) -> Result<Vec<Page>, Fault> {
         let mut transaction = self.readers.begin().await?;
         let timelines: Vec<_> = reads.iter().map(|read| read.timeline.clone()).collect();
         let owners = lookup::owners(&mut transaction, &timelines).await?;

@@ -1,0 +1,49 @@
+use async_trait::async_trait;
+use im_core::id::{MsgId, Uid, Version};
+use im_core::message::{SendKey, TimelineId};
+use im_core::storage::{Found, Head, Page, Placed, Post, Read, StoreError, Timelines};
+
+use super::{SqliteStore, lookup};
+
+#[async_trait]
+impl Timelines for SqliteStore {
+    async fn append(&self, posts: Vec<Post>) -> Vec<Result<Placed, StoreError>> {
+        let count = posts.len();
+        if count == 0 {
+            return Vec::new();
+        }
+        match self.within("append", self.place(posts)).await {
+            Ok(answers) => answers,
+            Err(error) => vec![Err(error); count],
+        }
+    }
+
+    async fn read(&self, reads: Vec<Read>) -> Vec<Result<Page, StoreError>> {
+        let count = reads.len();
+        if count == 0 {
+            return Vec::new();
+        }
+        match self.within("read", self.pages(reads)).await {
+            Ok(pages) => pages.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error); count],
+        }
+    }
+
+    async fn heads(&self, timelines: Vec<TimelineId>) -> Result<Vec<Head>, StoreError> {
+        let heads = async {
+            let owners = lookup::owners(&mut *self.readers.acquire().await?, &timelines).await?;
+            Ok(owners.into_iter().map(|owner| owner.map(|owner| owner.head).unwrap_or_default()).collect())
+        };
+        self.within("heads", heads).await
+    }
+
+    async fn find(&self, keys: Vec<(Uid, SendKey)>) -> Result<Vec<Option<Found>>, StoreError> {
+        let found = async { lookup::sends(&mut *self.readers.acquire().await?, &keys).await };
+        self.within("find", found).await
+    }
+
+    async fn locate(&self, messages: Vec<(TimelineId, MsgId)>) -> Result<Vec<Option<Version>>, StoreError> {
+        let places = async { lookup::places(&mut *self.readers.acquire().await?, &messages).await };
+        self.within("locate", places).await
+    }
+}
