@@ -22,13 +22,14 @@ impl Command for Echo {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Your user centre signs tokens with the same secret.
     let secret = JwtSecret::new(std::env::var("SECRET")?)?;
+    let address = std::env::var("ADDRESS").unwrap_or_else(|_| "127.0.0.1:9000".to_owned());
     let store = Arc::new(SqliteStore::open("minimal.db").await?);
 
     let server = Server::builder()
         .store(store.clone())
         .authenticator(Arc::new(JwtAuthenticator::new(&secret)))
         .command(im_proto::CmdId(2_000), Arc::new(Echo))
-        .tcp("127.0.0.1:9000")
+        .tcp(address)
         .start()
         .await?;
 

@@ -1,6 +1,7 @@
 //! A standalone instant-messaging server: one process, one data directory, nothing to install.
 
 mod cli;
+mod descriptors;
 mod logging;
 mod output;
 mod secret;

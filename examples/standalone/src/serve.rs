@@ -10,7 +10,7 @@ use im_transport::jwt::JwtAuthenticator;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::settings::Settings;
-use crate::{output, secret};
+use crate::{descriptors, output, secret};
 
 /// Runs the server until a signal or a failure ends it.
 #[tokio::main]
@@ -61,7 +61,7 @@ fn session_limits(settings: &Settings) -> SessionLimits {
 
 fn gate_limits(settings: &Settings) -> GateLimits {
     let mut limits = GateLimits::default();
-    limits.max_connections = settings.max_connections;
+    limits.max_connections = descriptors::make_room(settings.max_connections);
     limits.max_connections_per_address = settings.max_connections_per_address;
     limits.drain = settings.drain();
     limits

@@ -2,10 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+use im_core::id::{DeviceId, DeviceType, Uid};
+use im_core::ports::{Authenticator as _, Credentials};
+use im_core::time::Timestamp;
+use im_transport::jwt::{JwtAuthenticator, JwtSecret};
 
 fn program(data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_im-standalone"));
@@ -28,8 +34,11 @@ struct Running {
 
 impl Running {
     fn start(data: &Path, args: &[&str]) -> Self {
-        let mut child =
-            program(data).args(args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        Self::spawn(program(data).args(args))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         Self { child, stdout }
     }
@@ -38,6 +47,18 @@ impl Running {
         let mut line = String::new();
         self.stdout.read_line(&mut line).unwrap();
         line
+    }
+
+    /// What the ready line says.
+    fn address(&mut self) -> String {
+        self.line().strip_prefix("ready tcp=").unwrap().trim_end().to_owned()
+    }
+
+    /// The time it has worked, in and for the program, in hundredths of a second.
+    fn cpu_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     }
 
     fn signal(&self, name: &str) {
@@ -113,6 +134,14 @@ fn tokens_are_printed_one_a_line_also_while_the_server_runs() {
     assert_eq!(std::fs::read(dir.path().join("d/token.secret")).unwrap(), secret);
 }
 
+fn secret_in(path: &Path) -> JwtSecret {
+    let digits = std::fs::read_to_string(path).unwrap();
+    let digits = digits.trim_end();
+    let bytes: Vec<u8> =
+        (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect();
+    JwtSecret::new(bytes).unwrap()
+}
+
 #[test]
 fn racing_processes_make_one_secret() {
     let dir = tempfile::tempdir().unwrap();
@@ -122,12 +151,19 @@ fn racing_processes_make_one_secret() {
             program(dir.path()).args(args).stdout(Stdio::piped()).spawn().unwrap()
         })
         .collect();
-    let mut signers: Vec<bool> = Vec::new();
-    for racer in racers {
-        let output = racer.wait_with_output().unwrap();
-        signers.push(output.status.success() && output.stdout.ends_with(b"\n"));
+    let outputs: Vec<Output> = racers.into_iter().map(|racer| racer.wait_with_output().unwrap()).collect();
+    let authenticator = JwtAuthenticator::new(&secret_in(&dir.path().join("im-data/token.secret")));
+    for output in outputs {
+        let token = String::from_utf8(output.stdout).unwrap().trim_end().to_owned();
+        let credentials = Credentials {
+            uid: Uid::new("alice").unwrap(),
+            token,
+            device: DeviceId::default(),
+            device_type: DeviceType::UNSPECIFIED,
+        };
+        let identity = futures::executor::block_on(authenticator.authenticate(&credentials, Timestamp(0)));
+        assert_eq!(identity.unwrap().uid, credentials.uid);
     }
-    assert_eq!(signers, [true; 8]);
     let names: Vec<String> = std::fs::read_dir(dir.path().join("im-data"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -181,4 +217,59 @@ fn flags_win_over_the_environment_which_wins_over_the_file() {
     assert!(made("of-env") && !made("of-flag"));
     token(&["--data", "of-flag"], Some("of-env-2"));
     assert!(made("of-flag") && !made("of-env-2"));
+}
+
+/// Version 200, cmd 6, the noop's own sequence number, no body.
+const NOOP: [u8; 20] = [0, 0, 0, 20, 0, 0, 0, 200, 0, 0, 0, 6, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0];
+
+/// Whether a new link is served.
+fn is_served(address: &str) -> bool {
+    let Ok(mut link) = TcpStream::connect(address) else { return false };
+    link.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut echo = [0; 20];
+    link.write_all(&NOOP).is_ok() && link.read_exact(&mut echo).is_ok() && echo == NOOP
+}
+
+fn expect_service_again(address: &str) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !is_served(address) {
+        assert!(Instant::now() < until, "it never serves again");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn links_beyond_the_limit_of_open_files_are_refused_until_others_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let shell = "ulimit -n 100 && exec \"$0\" --tcp 127.0.0.1:0";
+    let mut command = Command::new("sh");
+    command.args(["-c", shell, env!("CARGO_BIN_EXE_im-standalone")]).current_dir(dir.path());
+    let mut server = Running::spawn(&mut command);
+    let address = server.address();
+    let links: Vec<_> = (0..150).map(|_| TcpStream::connect(&address).unwrap()).collect();
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!is_served(&address));
+    drop(links);
+    expect_service_again(&address);
+    server.signal("TERM");
+    assert_eq!(server.end().0, Some(0));
+}
+
+#[test]
+fn a_server_that_runs_out_of_descriptors_waits_for_some_without_spinning() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Running::start(dir.path(), &["--tcp", "127.0.0.1:0"]);
+    let address = server.address();
+    let limit = ["--pid", &server.child.id().to_string(), "--nofile=64:64"];
+    assert!(Command::new("prlimit").args(limit).status().unwrap().success());
+    let links: Vec<_> = (0..150).map(|_| TcpStream::connect(&address).unwrap()).collect();
+    std::thread::sleep(Duration::from_millis(500));
+    let before = server.cpu_ticks();
+    std::thread::sleep(Duration::from_secs(1));
+    let spent = server.cpu_ticks() - before;
+    assert!(spent < 20, "{spent} hundredths of a second of work in a second of waiting");
+    drop(links);
+    expect_service_again(&address);
+    server.signal("TERM");
+    assert_eq!(server.end().0, Some(0));
 }

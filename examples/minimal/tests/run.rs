@@ -1,0 +1,54 @@
+//! The program runs, serves, and ends when asked to.
+
+#![allow(clippy::unwrap_used)]
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+/// Version 200, cmd 6, the noop's own sequence number, no body.
+const NOOP: [u8; 20] = [0, 0, 0, 20, 0, 0, 0, 200, 0, 0, 0, 6, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0];
+
+/// Killed if the test fails.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn it_answers_a_noop_and_ends_on_ctrl_c() {
+    let dir = tempfile::tempdir().unwrap();
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_im-minimal"))
+        .current_dir(dir.path())
+        .env("SECRET", "thirty-two bytes or more, random")
+        .env("ADDRESS", address.to_string())
+        .spawn()
+        .unwrap();
+    let mut server = Running(child);
+    let mut link = connect(address);
+    link.write_all(&NOOP).unwrap();
+    let mut echo = [0; 20];
+    link.read_exact(&mut echo).unwrap();
+    assert_eq!(echo, NOOP);
+    drop(link);
+    let pid = server.0.id().to_string();
+    assert!(Command::new("kill").args(["-s", "INT", &pid]).status().unwrap().success());
+    assert!(server.0.wait().unwrap().success());
+}
+
+fn connect(address: std::net::SocketAddr) -> TcpStream {
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        match TcpStream::connect(address) {
+            Ok(link) => return link,
+            Err(failure) => assert!(Instant::now() < until, "{failure}"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
