@@ -1,4 +1,3 @@
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -9,6 +8,7 @@ use sqlx::{ConnectOptions, SqlSafeStr, SqliteConnection, SqlitePool};
 
 use super::fault::{is_damage, is_foreign};
 use super::{FileLock, SqliteOptions, SqliteStore, Writer};
+use crate::sql::file::{create_private, sync_directory};
 
 /// The page size of a new database: SQLite's default.
 const PAGE_SIZE: u32 = 4096;
@@ -139,25 +139,6 @@ fn not_migrated(path: &Path, error: MigrateError) -> OpenError {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => refused(path, error),
         error => OpenError::Damaged { path: path.to_owned(), source: error.into() },
     }
-}
-
-/// Creates a new database's file, empty, for its owner alone: it will hold what people write to each other. SQLite gives
-/// the log beside it the same permissions.
-fn create_private(path: &Path) -> io::Result<()> {
-    let mut options = File::options();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Makes the names of new files durable: an fsync of a file does not promise that its directory knows it.
-fn sync_directory(path: &Path) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 #[cfg(test)]

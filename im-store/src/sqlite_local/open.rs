@@ -1,3 +1,4 @@
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use sqlx::{ConnectOptions, SqlSafeStr, SqlitePool};
 
 use super::SqliteLocalStore;
 use super::fault::{is_damage, is_locked};
+use crate::sql::file::{create_private, sync_directory};
 
 /// How long the lock of a process that is just ending is waited for.
 const BUSY: Duration = Duration::from_secs(1);
@@ -23,6 +25,15 @@ pub enum OpenLocalError {
     InUse {
         /// The file.
         path: PathBuf,
+    },
+    /// The file or its directory could not be used.
+    #[error("cannot use {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
     },
     /// It holds another user's messages.
     #[error("{} belongs to another user, {owner}", path.display())]
@@ -66,8 +77,11 @@ impl SqliteLocalStore {
     /// # Errors
     /// [`OpenLocalError`].
     pub async fn open(path: &Path, owner: &Uid) -> Result<Self, OpenLocalError> {
+        let io_error = |source| OpenLocalError::Io { path: path.to_owned(), source };
+        create_private(path).map_err(io_error)?;
         let pool = connect(path).await.map_err(|error| refused(path, error))?;
         migrations().run(&pool).await.map_err(|error| not_migrated(path, error))?;
+        sync_directory(path).map_err(io_error)?;
         let found = claim(&pool, owner).await.map_err(|error| refused(path, error))?;
         if found != owner.as_str().as_bytes() {
             let owner = String::from_utf8_lossy(&found).into_owned();
