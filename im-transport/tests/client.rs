@@ -3,13 +3,18 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use im_core::client::{ClientConfig, EndReason, LocalStore, MemoryLocalStore, Outgoing};
-use im_core::id::{DeviceId, Uid, Version};
+use im_core::client::{ClientConfig, EndReason, LocalEntry, LocalStore, MemoryLocalStore, Outgoing, Saved};
+use im_core::id::{ClientMsgId, DeviceId, Uid, Version};
 use im_core::message::ContentType;
-use im_proto::v1::{AuthRequest, AuthResponse, C2cPush, C2cRequest, C2cResponse, PushAck};
+use im_core::storage::{StoreError, StoreErrorKind};
+use im_proto::v1::{
+    AuthRequest, AuthResponse, C2cPush, C2cRequest, C2cResponse, PullMsg, PullRequest, PullResponse, PushAck,
+    SyncRequest,
+};
 use im_proto::{CmdId, Decoder, Frame, Seq};
 use im_transport::client::{Client, ClientOptions, Confirm, Ended, Event, Events, new_message_id};
 use prost::Message;
@@ -147,21 +152,153 @@ async fn a_thousand_pipelined_messages_are_acknowledged() {
     serve.await.unwrap();
 }
 
+#[tokio::test]
+async fn entries_that_nobody_takes_stay_with_the_server_and_come_later() {
+    const LAST: i64 = 500;
+    let mut world =
+        World::with(Confirm::Store, |config| config.max_unapplied = 20, Arc::new(MemoryLocalStore::new()))
+            .await;
+    let mut server = world.accept(LAST).await;
+    let serve = tokio::spawn(async move {
+        let mut listed = 0;
+        while let Ok(frame) = timeout(Duration::from_secs(2), server.read()).await {
+            if let Some(begin) = fetched_after(&frame) {
+                let page: Vec<_> = (begin + 1..=LAST).take(10).map(entry).collect();
+                listed += page.len();
+                let next_offset = page.last().map_or(LAST, |last| last.version);
+                server
+                    .reply(
+                        &frame,
+                        &PullResponse { msgs: page, next_offset, head: LAST, ..Default::default() },
+                    )
+                    .await;
+                server.push(LAST).await;
+            }
+        }
+        (server, listed)
+    });
+    let (server, listed) = serve.await.unwrap();
+    assert!(listed < 400, "{listed} entries were fetched for nobody");
+    let mut server = server;
+    let serve = tokio::spawn(async move {
+        loop {
+            let frame = server.read().await;
+            if let Some(begin) = fetched_after(&frame) {
+                let msgs = (begin + 1..=LAST).take(10).map(entry).collect();
+                server.reply(&frame, &PullResponse { msgs, head: LAST, ..Default::default() }).await;
+            }
+        }
+    });
+    let mut versions = Vec::new();
+    while versions.len() < 500 {
+        versions.extend(world.entries().await);
+    }
+    assert_eq!(versions, (1..=LAST).collect::<Vec<_>>());
+    serve.abort();
+}
+
+#[tokio::test]
+async fn a_local_store_that_fails_for_now_is_tried_again() {
+    let store = Arc::new(Flaky { failures: 1.into(), ..Flaky::default() });
+    let world = World::with(Confirm::Store, |_| {}, store).await;
+    let mut server = world.accept(0).await;
+    let sending = world.client.send(message("x")).await.unwrap();
+    let send = server.read_send().await;
+    server.reply(&send, &C2cResponse { msgid: 1, version: 1, ..Default::default() }).await;
+    assert!(timeout(SOON, sending).await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn a_local_store_that_is_damaged_ends_the_client() {
+    let store = Arc::new(Flaky { failures: 1.into(), damaged: true, ..Flaky::default() });
+    let mut world = World::with(Confirm::Store, |_| {}, store).await;
+    let _server = world.accept(0).await;
+    let sending = world.client.send(message("x")).await.unwrap();
+    assert!(timeout(SOON, sending).await.unwrap().is_err());
+    assert!(matches!(world.ended().await, Ended::Store(_)));
+}
+
+/// Where a pull or a sync begins.
+fn fetched_after(frame: &Frame) -> Option<i64> {
+    match frame.cmd {
+        CmdId::PULL => Some(PullRequest::decode(frame.body.clone()).unwrap().offset),
+        CmdId::SYNC => Some(SyncRequest::decode(frame.body.clone()).unwrap().begin),
+        _ => None,
+    }
+}
+
+fn entry(version: i64) -> PullMsg {
+    PullMsg { from: "bob".to_owned(), msgid: version, cmdid: 1006, version, ..Default::default() }
+}
+
+/// A local store whose first writes fail.
+#[derive(Default)]
+struct Flaky {
+    inner: MemoryLocalStore,
+    failures: AtomicU32,
+    damaged: bool,
+}
+
+impl Flaky {
+    fn try_now(&self) -> Result<(), StoreError> {
+        let one_less = |left: u32| left.checked_sub(1);
+        match self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less) {
+            Ok(_) if self.damaged => Err(StoreError::new(StoreErrorKind::Corrupt, "test")),
+            Ok(_) => Err(StoreError::new(StoreErrorKind::Unavailable, "test")),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl LocalStore for Flaky {
+    async fn load(&self) -> Result<Saved, StoreError> {
+        self.inner.load().await
+    }
+
+    async fn enqueue(&self, messages: Vec<Outgoing>) -> Result<(), StoreError> {
+        self.try_now()?;
+        self.inner.enqueue(messages).await
+    }
+
+    async fn settle(&self, messages: Vec<ClientMsgId>) -> Result<(), StoreError> {
+        self.inner.settle(messages).await
+    }
+
+    async fn apply(&self, entries: Vec<LocalEntry>, cursor: Version) -> Result<(), StoreError> {
+        self.try_now()?;
+        self.inner.apply(entries, cursor).await
+    }
+
+    async fn read(&self, after: Version, limit: usize) -> Result<Vec<LocalEntry>, StoreError> {
+        self.inner.read(after, limit).await
+    }
+}
+
 /// Alice's client and the server that she was told of.
 struct World {
     client: Client,
     events: Events,
-    store: Arc<MemoryLocalStore>,
+    store: Arc<dyn LocalStore>,
     listener: TcpListener,
 }
 
 impl World {
     async fn new(confirm: Confirm) -> Self {
+        Self::with(confirm, |_| {}, Arc::new(MemoryLocalStore::new())).await
+    }
+
+    async fn with(
+        confirm: Confirm,
+        change: impl FnOnce(&mut ClientConfig),
+        store: Arc<dyn LocalStore>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut options = ClientOptions::new(listener.local_addr().unwrap().to_string());
         options.confirm = confirm;
-        let config = ClientConfig::new(Uid::new("alice").unwrap(), "token", DeviceId::new("d").unwrap());
-        let store = Arc::new(MemoryLocalStore::new());
+        options.events = 4;
+        let mut config = ClientConfig::new(Uid::new("alice").unwrap(), "token", DeviceId::new("d").unwrap());
+        change(&mut config);
         let (client, events) = Client::connect(options, config, store.clone()).await.unwrap();
         Self { client, events, store, listener }
     }
