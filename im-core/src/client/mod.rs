@@ -14,7 +14,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `machine` | the link's life: connect, auth, heartbeat, back-off, and who gets which frame |
+//! | `machine` | the link's life (`link`), what arrives (`heard`), what leaves (`work`) |
 //! | `outbox` | what is to be sent, and what is in flight |
 //! | `inbox` | what was received: order, gaps, the cursor |
 //! | `heartbeat` | how long a link may be silent (Mars' smart heartbeat) |
