@@ -1,0 +1,95 @@
+//! Versions are contiguous from 1, and over all that was ever shown to anybody none names two messages.
+
+use std::collections::BTreeMap;
+
+use super::{Broken, Invariant};
+use crate::id::{MsgId, Uid, Version};
+use crate::testing::sim::history::{DeviceRecord, Ending, Seen};
+
+#[derive(Default)]
+pub(super) struct Versions {
+    names: BTreeMap<(Uid, Version), MsgId>,
+    places: BTreeMap<(Uid, MsgId), Version>,
+    heads: BTreeMap<Uid, Version>,
+}
+
+impl Versions {
+    fn names(&mut self, uid: &Uid, version: Version, msgid: MsgId) -> Result<(), Broken> {
+        let named = *self.names.entry((uid.clone(), version)).or_insert(msgid);
+        let place = *self.places.entry((uid.clone(), msgid)).or_insert(version);
+        if named != msgid {
+            return Err(format!("version {version} of {uid} names {named} and {msgid}"));
+        }
+        if place != version {
+            return Err(format!("message {msgid} stands at {place} and at {version} of {uid}"));
+        }
+        Ok(())
+    }
+}
+
+impl Invariant for Versions {
+    fn name(&self) -> &'static str {
+        "versions"
+    }
+
+    fn see(&mut self, seen: &Seen<'_>) -> Result<(), Broken> {
+        match seen {
+            Seen::Shown { uid, version, msgid } => self.names(uid, *version, *msgid),
+            Seen::Acked { uid, receipt } => self.names(uid, receipt.version, receipt.msgid),
+            Seen::Applied { uid, entries, .. } => {
+                entries.iter().try_for_each(|entry| self.names(uid, entry.version, entry.msgid))
+            }
+            Seen::Head { uid, head } => {
+                let known = self.heads.entry((*uid).clone()).or_default();
+                *known = (*known).max(*head);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn end(&self, ending: &Ending) -> Result<(), Broken> {
+        let mut stored: BTreeMap<(Uid, Version), MsgId> = BTreeMap::new();
+        for (uid, timeline) in &ending.timelines {
+            let mut last = Version::ZERO;
+            for entry in timeline {
+                if entry.version != last.next() {
+                    return Err(format!("{uid}'s timeline goes from {last} to {}", entry.version));
+                }
+                last = entry.version;
+                stored.insert((uid.clone(), entry.version), entry.message.msgid);
+            }
+            let shown = self.heads.get(uid).copied().unwrap_or_default();
+            if shown > last {
+                return Err(format!("{uid} was told of version {shown} and the timeline ends at {last}"));
+            }
+        }
+        for ((uid, version), msgid) in &self.names {
+            if stored.get(&(uid.clone(), *version)) != Some(msgid) {
+                return Err(format!(
+                    "version {version} of {uid} was shown as {msgid} and is not stored as that"
+                ));
+            }
+        }
+        ending.devices.iter().try_for_each(receipts_agree)
+    }
+}
+
+/// What was acknowledged to a device is what it holds.
+fn receipts_agree(device: &DeviceRecord) -> Result<(), Broken> {
+    for receipt in device.acked.values() {
+        let entry = device.kept.iter().find(|entry| entry.version == receipt.version);
+        let same = entry.is_some_and(|entry| {
+            entry.msgid == receipt.msgid
+                && entry.sent_at == receipt.timestamp
+                && entry.client_msg_id.as_ref() == Some(&receipt.client_msg_id)
+        });
+        if !same {
+            return Err(format!(
+                "{}: the ack of {} names another message",
+                device.name, receipt.client_msg_id
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,276 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use futures::{FutureExt, StreamExt};
+
+use super::{World, num};
+use crate::delivery::DeliveryLimits;
+use crate::id::{ConnId, DeviceId, DeviceType, Uid};
+use crate::logic::{Background, Logic, Policy, Ports, Turn};
+use crate::message::Entry;
+use crate::router::{Delivery, Parcel, Subscription};
+use crate::session::{Caller, Input, KickReason, Reply, Verdict};
+use crate::storage::Head;
+use crate::testing::sim::event::{End, Event, LinkId, ServerLife};
+use crate::testing::sim::outside::{SimAuthenticator, SimClock, SimWakeUp};
+
+/// A server: a gate and its logic in one process, which dies and comes back under the same name.
+pub(super) struct Server {
+    pub(super) life: u64,
+    /// Milliseconds that its clock is ahead.
+    pub(super) skew: Arc<AtomicI64>,
+    pub(super) running: Option<Running>,
+}
+
+/// What a crash takes along.
+pub(super) struct Running {
+    pub(super) logic: Arc<Logic>,
+    pub(super) turn: Turn,
+    turn_comes: bool,
+    pub(super) conns: BTreeMap<ConnId, LinkId>,
+    /// Logins without a verdict.
+    pub(super) logins: BTreeMap<ConnId, (Uid, DeviceType, DeviceId)>,
+}
+
+/// Whose a future is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    Server(usize),
+    Auditor,
+}
+
+/// What a future gave.
+pub(super) enum Done {
+    Started(Option<(Arc<Logic>, Background, Subscription)>),
+    Verdict(Arc<Caller>, Verdict),
+    Replies(Vec<Reply>),
+    Evicted(Vec<ConnId>),
+    Parcels(Option<Vec<Delivery>>, Subscription),
+    BackgroundEnded,
+    Heads(Option<Vec<Head>>),
+    Timelines(Option<BTreeMap<Uid, Vec<Entry>>>),
+}
+
+impl Server {
+    pub(super) fn new() -> Self {
+        Self { life: 0, skew: Arc::default(), running: None }
+    }
+}
+
+impl World {
+    pub(super) fn start_server(&mut self, server: usize) {
+        let state = &mut self.servers[server];
+        if state.running.is_some() {
+            return;
+        }
+        state.life += 1;
+        self.executor.abort(Owner::Server(server));
+        let kernel = &self.kernel;
+        kernel.note("server starts", num(server), state.life);
+        let ports = Ports {
+            store: self.store.clone(),
+            routes: self.routes.clone(),
+            bus: self.bus.clone(),
+            authenticator: Arc::new(SimAuthenticator(kernel.clone())),
+            wake_up: Arc::new(SimWakeUp(kernel.clone())),
+            clock: Arc::new(SimClock::new(kernel.clone(), state.skew.clone())),
+            commands: BTreeMap::new(),
+        };
+        let policy = self.policy();
+        let starts = async move {
+            let (logic, background) = Logic::start(ports, policy, &format!("server {server}")).await.ok()?;
+            let parcels = logic.ports().bus.subscribe(logic.node()).await.ok()?;
+            Some((logic, background, parcels))
+        };
+        self.executor.spawn(Owner::Server(server), starts.map(Done::Started).boxed());
+    }
+
+    fn policy(&self) -> Policy {
+        let deadline = std::time::Duration::from_secs(2);
+        Policy {
+            kick: self.scenario.kick,
+            node_lease: self.scenario.node_lease,
+            delivery: DeliveryLimits { deadline, ..DeliveryLimits::default() },
+            ..Policy::default()
+        }
+    }
+
+    /// The process dies: all its futures stop where they are and all its links are gone.
+    pub(super) fn crash_server(&mut self, server: usize) {
+        if self.servers[server].running.take().is_none() {
+            return;
+        }
+        self.kernel.note("server crashes", num(server), self.servers[server].life);
+        self.kernel.count(|counts| counts.server_crashes += 1);
+        if self.disks.is_between_copies() {
+            self.kernel.count(|counts| counts.crashes_between_copies += 1);
+        }
+        self.executor.abort(Owner::Server(server));
+        self.servers[server].life += 1;
+        let links: Vec<LinkId> =
+            self.links.iter().filter(|(_, link)| link.at.server == server).map(|(id, _)| *id).collect();
+        for link in links {
+            self.lose_server_end(link);
+        }
+        let outage = self.kernel.dice(|dice| dice.millis(20, 4_000));
+        self.kernel.after(outage, Event::StartServer(server));
+    }
+
+    fn lose_server_end(&mut self, link: LinkId) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        state.open_at_server = false;
+        let cut = self.kernel.now() + self.kernel.dice(|dice| dice.millis(0, 10));
+        state.down.cut = Some(cut);
+        if self.kernel.dice(|dice| dice.happens(150)) {
+            self.kernel.count(|counts| counts.links_half_open += 1);
+        } else {
+            let learns = cut + self.kernel.dice(|dice| dice.millis(0, 500));
+            self.kernel.at(learns, Event::Breaks(link, End::Client));
+        }
+        self.tidy(link);
+    }
+
+    pub(super) fn step_clock(&mut self, server: usize) {
+        let skew = self.kernel.dice(|dice| dice.between(0, 4_000));
+        self.kernel.note("clock steps", num(server), skew);
+        self.kernel.count(|counts| counts.clock_steps += 1);
+        let skew = i64::try_from(skew).unwrap_or(0) - 2_000;
+        self.servers[server].skew.store(skew, Ordering::Relaxed);
+    }
+
+    pub(super) fn life(&self, server: usize) -> ServerLife {
+        ServerLife { server, life: self.servers[server].life }
+    }
+
+    pub(super) fn running(&mut self, at: ServerLife) -> Option<&mut Running> {
+        let server = &mut self.servers[at.server];
+        if server.life == at.life { server.running.as_mut() } else { None }
+    }
+
+    /// A future ended.
+    pub(super) fn done(&mut self, owner: Owner, done: Done) {
+        let Owner::Server(server) = owner else { return self.audited(done) };
+        match done {
+            Done::Started(Some((logic, background, parcels))) => {
+                self.started(server, logic, background, parcels);
+            }
+            Done::Started(None) => {
+                let pause = self.kernel.dice(|dice| dice.millis(50, 500));
+                self.kernel.after(pause, Event::StartServer(server));
+            }
+            Done::Verdict(caller, verdict) => self.verdict(server, caller, verdict),
+            Done::Replies(replies) => {
+                replies.into_iter().for_each(|reply| self.reply(server, reply));
+            }
+            Done::Evicted(conns) => {
+                for conn in conns {
+                    self.kernel.count(|counts| counts.evictions_found_late += 1);
+                    self.parcel(server, conn, kicked_out());
+                }
+            }
+            Done::Parcels(batch, parcels) => {
+                for delivery in batch.into_iter().flatten() {
+                    self.parcel(server, delivery.conn, delivery.parcel);
+                }
+                self.await_parcels(server, parcels);
+            }
+            Done::BackgroundEnded => self.fail("rest", "a background future ended by itself".to_owned()),
+            Done::Heads(_) | Done::Timelines(_) => {}
+        }
+    }
+
+    fn started(&mut self, server: usize, logic: Arc<Logic>, background: Background, parcels: Subscription) {
+        self.kernel.note("server runs", num(server), u64::from(logic.node().0));
+        for future in background {
+            self.executor.spawn(Owner::Server(server), future.map(|()| Done::BackgroundEnded).boxed());
+        }
+        self.await_parcels(server, parcels);
+        self.servers[server].running = Some(Running {
+            logic,
+            turn: Turn::default(),
+            turn_comes: false,
+            conns: BTreeMap::new(),
+            logins: BTreeMap::new(),
+        });
+        self.check_evicted_later(server);
+    }
+
+    fn await_parcels(&mut self, server: usize, mut parcels: Subscription) {
+        let next = async move {
+            let batch = parcels.next().await;
+            if batch.is_none() {
+                // Another life of this server subscribed.
+                futures::future::pending::<()>().await;
+            }
+            Done::Parcels(batch, parcels)
+        };
+        self.executor.spawn(Owner::Server(server), next.boxed());
+    }
+
+    fn parcel(&mut self, server: usize, conn: ConnId, parcel: Parcel) {
+        let Some(running) = &self.servers[server].running else { return };
+        let Some(link) = running.conns.get(&conn).copied() else { return };
+        let input = match parcel {
+            Parcel::Push(push) => Input::Push(push),
+            Parcel::Kick { reason, retry_after } => Input::Kick { reason, retry_after },
+        };
+        self.input(link, input);
+    }
+
+    /// A verdict for a link that is gone: its route has to go too.
+    fn verdict(&mut self, server: usize, caller: Arc<Caller>, verdict: Verdict) {
+        let Some(running) = &mut self.servers[server].running else { return };
+        running.logins.remove(&caller.conn);
+        if let Some(link) = running.conns.get(&caller.conn).copied() {
+            self.input(link, Input::Verdict(verdict));
+        } else if let Verdict::Granted(_) = verdict {
+            self.kernel.count(|counts| counts.verdicts_too_late += 1);
+            running.turn.leaves.push(caller);
+            self.turn_soon(server);
+        }
+    }
+
+    pub(super) fn turn_soon(&mut self, server: usize) {
+        let life = self.life(server);
+        let Some(running) = &mut self.servers[server].running else { return };
+        if !running.turn_comes && !running.turn.is_empty() {
+            running.turn_comes = true;
+            let takes = self.kernel.dice(|dice| dice.micros(10, 2_000));
+            self.kernel.after(takes, Event::Turn(life));
+        }
+    }
+
+    pub(super) fn turn(&mut self, life: ServerLife) {
+        let Some(running) = self.running(life) else { return };
+        running.turn_comes = false;
+        let turn = std::mem::take(&mut running.turn);
+        let requests = num(turn.requests.len());
+        let futures = running.logic.serve(turn);
+        self.kernel.note("turn", num(life.server), requests);
+        for future in futures {
+            self.executor.spawn(Owner::Server(life.server), future.map(Done::Replies).boxed());
+        }
+    }
+
+    fn check_evicted_later(&mut self, server: usize) {
+        let pause = self.kernel.dice(|dice| dice.millis(1_000, 3_000));
+        let life = self.life(server);
+        self.kernel.after(pause, Event::CheckEvicted(life));
+    }
+
+    pub(super) fn check_evicted(&mut self, life: ServerLife) {
+        let links = self.links.values().filter(|link| link.at == life && link.open_at_server);
+        let logins: Vec<(Uid, ConnId)> =
+            links.filter_map(|link| Some((link.session.caller()?.uid.clone(), link.conn))).collect();
+        let Some(running) = self.running(life) else { return };
+        let missing = running.logic.evicted(logins);
+        let found = missing.map(|missing| Done::Evicted(missing.unwrap_or_default()));
+        self.executor.spawn(Owner::Server(life.server), found.boxed());
+        self.check_evicted_later(life.server);
+    }
+}
+
+fn kicked_out() -> Parcel {
+    Parcel::Kick { reason: KickReason::LoggedInElsewhere, retry_after: None }
+}
