@@ -5,6 +5,7 @@
 
 mod order;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -175,6 +176,8 @@ struct Batch {
     bytes: usize,
     turns: Vec<Turn>,
     forgotten: Vec<ConnId>,
+    /// Conversations with a send in this batch that cannot even be tried: what comes after it is not tried either.
+    broken: BTreeSet<(ConnId, Target)>,
 }
 
 struct Turn {
@@ -182,12 +185,21 @@ struct Turn {
     answer: oneshot::Sender<Answers>,
 }
 
-/// How a submission stands in the order; `tried` if it is among the batch's posts.
+/// How a submission stands in the order.
 struct Place {
     link: ConnId,
     to: Target,
     key: SendKey,
-    tried: bool,
+    fate: Fate,
+}
+
+enum Fate {
+    /// It is among the batch's posts.
+    Tried,
+    /// It could not be tried, and is to come again before what comes after it.
+    Failed,
+    /// It comes after one that failed.
+    Held,
 }
 
 impl Batch {
@@ -210,26 +222,29 @@ impl Batch {
     fn place(&mut self, submission: Submission, order: &mut Order) -> Place {
         match submission {
             Submission::Failed { link, to, key } => {
-                order.failed(link, &to, &key);
-                Place { link, to, key, tried: false }
+                self.broken.insert((link, to.clone()));
+                Place { link, to, key, fate: Fate::Failed }
             }
             Submission::Post { link, post } => {
                 let (to, key) = (post.message.to.clone(), post.message.key.clone());
-                let tried = order.admits(link, &to, &key);
-                if tried {
+                let broken = !self.broken.is_empty() && self.broken.contains(&(link, to.clone()));
+                let fate = if !broken && order.admits(link, &to, &key) { Fate::Tried } else { Fate::Held };
+                if matches!(fate, Fate::Tried) {
                     self.posts.push(post);
                 }
-                Place { link, to, key, tried }
+                Place { link, to, key, fate }
             }
         }
     }
 
+    /// Failures are noted here, in the order of the submissions, so that the one which is waited for is the first.
     fn answer(self, answers: Answers, order: &mut Order) {
         let mut answers = answers.into_iter();
         for turn in self.turns {
-            let told = turn.places.into_iter().map(|place| match place.tried {
-                true => place.settle(answers.next().unwrap_or_else(|| Err(unavailable())), order),
-                false => Err(StoreError::new(StoreErrorKind::OutOfOrder, "append")),
+            let told = turn.places.into_iter().map(|place| match place.fate {
+                Fate::Tried => place.settle(answers.next().unwrap_or_else(|| Err(unavailable())), order),
+                Fate::Failed => place.settle(Err(unavailable()), order),
+                Fate::Held => Err(StoreError::new(StoreErrorKind::OutOfOrder, "append")),
             });
             // Whoever asked may have gone; the posts are stored all the same.
             let _ = turn.answer.send(told.collect());
@@ -252,4 +267,72 @@ impl Place {
 
 fn unavailable() -> StoreError {
     StoreError::new(StoreErrorKind::Unavailable, "append")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use bytes::Bytes;
+    use im_proto::CmdId;
+
+    use super::*;
+    use crate::id::{ClientMsgId, MsgId, Uid};
+    use crate::message::{ContentType, Message, TimelineId};
+    use crate::time::Timestamp;
+
+    const LINK: ConnId = ConnId(1);
+
+    fn key(name: &str) -> SendKey {
+        SendKey::Client(ClientMsgId::new(name).unwrap())
+    }
+
+    fn bob() -> Target {
+        Target::User(Uid::new("bob").unwrap())
+    }
+
+    fn post(name: &str) -> Submission {
+        let alice = Uid::new("alice").unwrap();
+        let message = Message {
+            msgid: MsgId(1),
+            kind: CmdId::C2C_SEND,
+            from: alice.clone(),
+            to: bob(),
+            key: key(name),
+            content_type: ContentType(0),
+            content: Bytes::new(),
+            sent_at: Timestamp(0),
+        };
+        Submission::Post { link: LINK, post: Post { message, home: TimelineId::User(alice), copy: None } }
+    }
+
+    fn failed(name: &str) -> Submission {
+        Submission::Failed { link: LINK, to: bob(), key: key(name) }
+    }
+
+    fn batch(submissions: Vec<Submission>, order: &mut Order) -> Batch {
+        let mut batch = Batch::default();
+        let (answer, _) = oneshot::channel();
+        batch.take(Job::Append { submissions, bytes: 0, answer }, order);
+        batch
+    }
+
+    #[test]
+    fn the_first_failure_is_waited_for_when_a_later_send_of_the_batch_could_not_even_be_tried() {
+        let mut order = Order::default();
+        let batch = batch(vec![post("a"), failed("b")], &mut order);
+        assert_eq!(batch.posts.len(), 1);
+        batch.answer(vec![Err(unavailable())], &mut order);
+        assert!(!order.admits(LINK, &bob(), &key("b")));
+        assert!(order.admits(LINK, &bob(), &key("a")));
+    }
+
+    #[test]
+    fn what_comes_after_a_send_that_could_not_be_tried_is_not_tried() {
+        let mut order = Order::default();
+        let batch = batch(vec![failed("a"), post("b")], &mut order);
+        assert_eq!(batch.posts, []);
+        batch.answer(Vec::new(), &mut order);
+        assert!(!order.admits(LINK, &bob(), &key("b")));
+        assert!(order.admits(LINK, &bob(), &key("a")));
+    }
 }
