@@ -52,10 +52,10 @@ impl Version {
     /// Before the first entry.
     pub const ZERO: Self = Self(0);
 
-    /// The version after this one.
+    /// The version after this one. Saturates: no timeline gets as far, but a client may say that it did.
     #[must_use]
     pub fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 

@@ -225,6 +225,16 @@ mod tests {
     }
 
     #[test]
+    fn the_greatest_version_there_is_may_be_acknowledged_by_a_device_that_acknowledges_singly() {
+        let (mut book, bob, phone) = book();
+        book.start(&bob, &phone, Version(1));
+        book.up_to(&bob, &phone, Version(i64::MAX));
+        assert_eq!(book.one(&bob, &phone, Version(2)), None);
+        book.start(&bob, &phone, Version(1));
+        assert_eq!(book.drain()[0].version, Version(i64::MAX));
+    }
+
+    #[test]
     fn versions_ahead_of_the_cursor_are_bounded() {
         let (mut book, bob, phone) = book();
         book.start(&bob, &phone, Version(0));
