@@ -1,9 +1,9 @@
 //! Runs many seeds of the simulated cluster, or replays one with a log.
 //!
 //! ```text
-//! cargo run --release -p im-core --features testing --example simulate -- --seeds 10000 [--first SEED]
-//! cargo run --release -p im-core --features testing --example simulate -- --replay SEED
-//! cargo run --release -p im-core --features testing --example simulate -- --mutants
+//! cargo run --profile simulation -p im-core --features testing --example simulate -- --seeds 10000 [--first SEED]
+//! cargo run --profile simulation -p im-core --features testing --example simulate -- --replay SEED
+//! cargo run --profile simulation -p im-core --features testing --example simulate -- --mutants
 //! ```
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 

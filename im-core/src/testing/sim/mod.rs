@@ -8,8 +8,8 @@
 //! One seed is one run, step for step. [`run`] runs a seed and [`replay`] runs it again with a log.
 //!
 //! ```text
-//! cargo run --release -p im-core --features testing --example simulate -- --seeds 10000
-//! cargo run --release -p im-core --features testing --example simulate -- --replay 4711
+//! cargo run --profile simulation -p im-core --features testing --example simulate -- --seeds 10000
+//! cargo run --profile simulation -p im-core --features testing --example simulate -- --replay 4711
 //! ```
 //!
 //! | file | what |

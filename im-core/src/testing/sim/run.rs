@@ -22,7 +22,7 @@ impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "seed {} breaks {}: {}\nreplay: cargo run --release -p im-core --features testing --example simulate -- --replay {}",
+            "seed {} breaks {}: {}\nreplay: cargo run --profile simulation -p im-core --features testing --example simulate -- --replay {}",
             self.seed, self.invariant, self.what, self.seed
         )
     }
