@@ -3,5 +3,6 @@
 
 mod bench;
 mod link;
+mod random_walk;
 mod receiving;
 mod sending;
