@@ -6,17 +6,13 @@ use super::GateLimits;
 
 /// Why a connection was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// The gate has [`GateLimits::max_connections`] links.
     #[error("the gate is full")]
     Full,
     /// The address has [`GateLimits::max_connections_per_address`] links.
     #[error("too many links from one address")]
     Address,
-    /// The server is stopping.
-    #[error("the server is stopping")]
-    Stopping,
     /// The node's id lease has run out; it is renewed in the background.
     #[error("no ids for new links now")]
     NoIds,

@@ -1,3 +1,4 @@
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -5,7 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, CatchUnwind};
 use im_core::logic::Turn;
 use im_core::session::{Reply, Request};
 use im_proto::CmdId;
@@ -79,13 +80,14 @@ impl Drop for Weight {
 
 /// Some of a turn's answers, on their way.
 pub(super) struct Answering {
-    replies: BoxFuture<'static, Vec<Reply>>,
+    replies: CatchUnwind<AssertUnwindSafe<BoxFuture<'static, Vec<Reply>>>>,
     _weight: Arc<Weight>,
 }
 
 impl Answering {
     pub(super) fn new(replies: BoxFuture<'static, Vec<Reply>>, weight: Arc<Weight>) -> Self {
-        Self { replies, _weight: weight }
+        // A future that panicked is dropped, and with it everything that it might have left halfway.
+        Self { replies: AssertUnwindSafe(replies).catch_unwind(), _weight: weight }
     }
 }
 
@@ -93,6 +95,11 @@ impl Future for Answering {
     type Output = Vec<Reply>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.replies.poll_unpin(cx)
+        self.replies.poll_unpin(cx).map(|replies| {
+            replies.unwrap_or_else(|_| {
+                tracing::error!("a handler panicked; its requests stay without an answer");
+                Vec::new()
+            })
+        })
     }
 }

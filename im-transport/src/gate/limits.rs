@@ -22,6 +22,8 @@ pub struct GateLimits {
     pub frames_per_link: usize,
     /// Bytes of one link in one turn, give or take one read of 64 KiB. Default 256 KiB.
     pub bytes_per_link: usize,
+    /// Bytes of frames of one shard's links that are not complete yet. The link whose frame grows beyond is cut. Default 64 MiB.
+    pub shard_partial_frames: usize,
     /// Bytes that wait to be written to one link. A frame that comes on top cuts the link. Default 1 MiB.
     pub outbound_budget: usize,
     /// Above this many bytes waiting to be written a link is not read. Default 64 KiB.
@@ -57,6 +59,7 @@ impl Default for GateLimits {
             links_per_turn: 256,
             frames_per_link: 128,
             bytes_per_link: 256 << 10,
+            shard_partial_frames: 64 << 20,
             outbound_budget: 1 << 20,
             outbound_low_water: 64 << 10,
             shard_bytes_in_flight: 16 << 20,

@@ -32,6 +32,8 @@ pub(super) struct Work {
     pub(super) logins: Vec<Login>,
     pub(super) limits: Arc<GateLimits>,
     in_flight: InFlight,
+    /// The length of all links' rests.
+    rests: usize,
     before_auth: Decoder,
     after_auth: Decoder,
     effects: Vec<Effect>,
@@ -47,6 +49,7 @@ impl Work {
             after_auth: Decoder::new(Limits::new(limits.max_frame)),
             limits,
             in_flight: InFlight::default(),
+            rests: 0,
             effects: Vec::new(),
             scratch: BytesMut::new(),
         }
@@ -71,6 +74,9 @@ pub(super) enum Cut {
     /// More waits to be written than [`GateLimits::outbound_budget`].
     #[error("slow reader: too much waits to be written")]
     SlowReader,
+    /// The shard's links hold more than [`GateLimits::shard_partial_frames`].
+    #[error("too much of incomplete frames")]
+    PartialFrames,
     /// Nothing was written for [`GateLimits::write_stall`].
     #[error("slow reader: takes nothing")]
     WriteStall,
@@ -240,7 +246,7 @@ impl Link {
 
     /// Reads and handles frames: until the stream is dry, the session wants no more, or the link has had its share of the turn.
     pub(super) fn read(&mut self, now: Tick, work: &mut Work) {
-        let mut input = std::mem::take(&mut self.rest);
+        let mut input = self.take_rest(work);
         let mut owned = true;
         let mut share = Share { frames: work.limits.frames_per_link, bytes: work.limits.bytes_per_link };
         self.unread = true;
@@ -268,7 +274,12 @@ impl Link {
                 input.extend_from_slice(&work.scratch.split());
             }
         }
-        self.keep(input, owned);
+        self.keep(now, input, owned, work);
+    }
+
+    fn take_rest(&mut self, work: &mut Work) -> BytesMut {
+        work.rests -= self.rest.len();
+        std::mem::take(&mut self.rest)
     }
 
     /// Handles whole frames; whether more may be read.
@@ -298,10 +309,14 @@ impl Link {
     }
 
     /// Keeps what is not handled yet, in a buffer of its own.
-    fn keep(&mut self, input: BytesMut, owned: bool) {
+    fn keep(&mut self, now: Tick, input: BytesMut, owned: bool, work: &mut Work) {
         if input.is_empty() || !matches!(self.ending, Ending::Open) {
             return;
         }
+        if input.len() > SMALL && work.rests + input.len() > work.limits.shard_partial_frames {
+            return self.cut(now, Cut::PartialFrames, work);
+        }
+        work.rests += input.len();
         let copied = !owned || input.len() < SMALL;
         self.rest = if copied { BytesMut::from(&input[..]) } else { input };
     }
@@ -337,6 +352,9 @@ impl Link {
     /// Writes, ends what is to end, and says whether the link is still there.
     pub(super) fn settle(&mut self, now: Tick, work: &mut Work) -> bool {
         self.flush(now, work);
+        if !matches!(self.ending, Ending::Open) {
+            self.take_rest(work);
+        }
         if let Ending::Lingering { until, shut } = self.ending
             && (until <= now || (self.outbox.is_none() && self.say_goodbye(until, shut, work)))
         {
@@ -348,7 +366,6 @@ impl Link {
     /// Ends the writing half, and reads on without looking until the peer has closed: a socket closed with unread bytes would
     /// be reset, and the peer might never see the last frames. Whether the peer has closed.
     fn say_goodbye(&mut self, until: Tick, shut: bool, work: &mut Work) -> bool {
-        self.rest = BytesMut::new();
         let mut cx = Context::from_waker(&self.waker);
         if !shut {
             match stream::poll_shutdown(&mut self.stream, &mut cx) {

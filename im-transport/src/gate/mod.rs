@@ -27,10 +27,14 @@
 //! | connections, in all or from one address | the next one is closed at once |
 //! | requests of a link without an answer, or frames a second | the link is not read until there is room ([`SessionLimits`]) |
 //! | requests of a shard without an answer | no link of it is read until there is room |
+//! | incomplete frames of a shard's links together, in bytes | the link whose frame grows is cut |
 //! | bytes to write to a link, more than [`outbound_low_water`](GateLimits::outbound_low_water) | the link is not read |
 //! | bytes to write to a link, more than [`outbound_budget`](GateLimits::outbound_budget), or none taken for [`write_stall`](GateLimits::write_stall) | the link is cut |
 //! | pushes for a shard that does not keep up | the oldest are dropped, kicks never; receivers find the gap and pull |
 //! | logins of a shard without an answer | the next one is told to try again |
+//!
+//! A panic in a part that the integrator brought, an authenticator or a command, is logged and costs its own requests their answers;
+//! other links do not notice.
 //!
 //! A link that is closed, not cut, gets [`linger`](GateLimits::linger) to take what was queued. Then its writing half is ended and it
 //! is read, unseen, until the peer closes too, for a socket closed with bytes unread would be reset under the last frames.
@@ -54,13 +58,12 @@ use im_core::logic::Logic;
 use im_core::session::SessionLimits;
 use tokio::task::JoinSet;
 
-pub use self::admission::Refusal;
-pub(crate) use self::admission::{Admission, Permit};
+pub(crate) use self::admission::{Admission, Permit, Refusal};
 pub use self::limits::GateLimits;
 pub(crate) use self::mailbox::NewLink;
 use self::mailbox::{Mailbox, Phase};
 use self::shard::Shard;
-pub use self::stream::{BoxStream, Stream};
+pub(crate) use self::stream::BoxStream;
 
 /// A running gate, shared by its listeners.
 pub(crate) struct Gate {

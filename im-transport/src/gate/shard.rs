@@ -1,5 +1,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -228,12 +229,18 @@ impl Shard {
     fn login(&self, login: Login) -> BoxFuture<'static, (Arc<Caller>, Verdict)> {
         let caller = login.caller.clone();
         if self.verdicts.len() >= self.work.limits.shard_logins {
-            let code = ErrorCode::Unavailable;
-            return futures::future::ready((caller, Verdict::Refused { code, message: code.to_string() }))
-                .boxed();
+            return futures::future::ready((caller, not_now())).boxed();
         }
         let logic = self.logic.clone();
-        async move { (caller, logic.login(login).await) }.boxed()
+        async move {
+            let verdict = AssertUnwindSafe(logic.login(login)).catch_unwind().await;
+            let verdict = verdict.unwrap_or_else(|_| {
+                tracing::error!("a login panicked");
+                not_now()
+            });
+            (caller, verdict)
+        }
+        .boxed()
     }
 
     fn take_verdicts(&mut self, now: Tick, cx: &mut Context<'_>) {
@@ -336,4 +343,10 @@ impl Shard {
         }
         rang
     }
+}
+
+/// The client is to try again later.
+fn not_now() -> Verdict {
+    let code = ErrorCode::Unavailable;
+    Verdict::Refused { code, message: code.to_string() }
 }

@@ -5,12 +5,12 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 /// What a link runs over: a TCP socket, or later TLS or a WebSocket on one.
-pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for T {}
 
 /// A [`Stream`] whose kind the gate need not know.
-pub type BoxStream = Box<dyn Stream>;
+pub(crate) type BoxStream = Box<dyn Stream>;
 
 /// Reads once into what `buf` has free, without growing it; 0 is the end of the stream.
 pub(super) fn poll_read(

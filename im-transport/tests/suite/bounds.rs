@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use im_proto::v1::PullRequest;
 use im_proto::{CmdId, Seq};
 
-use super::parts::{ECHO, eventually, gate, server, session};
+use super::parts::{ECHO, PANICS, eventually, gate, server, session};
 use super::raw::{credentials, encoded};
 use super::{Transport, login, start};
 
@@ -126,6 +126,38 @@ pub async fn a_flooding_link_does_not_starve_another(transport: &impl Transport)
     };
     let ((), worst) = futures::join!(flooding, chatting);
     assert!(worst < Duration::from_secs(1), "{worst:?}");
+}
+
+pub async fn incomplete_frames_are_bounded_over_all_links(transport: &impl Transport) {
+    let limits = gate(|limits| limits.shard_partial_frames = 3 << 20);
+    let server = start(transport, server().shards(1).gate_limits(limits)).await;
+    let mut alice = login(transport, &server, "alice", "phone").await;
+    let mut halves = Vec::new();
+    // Announces 1,000,000 bytes and brings most of them.
+    let mut half = encoded(ECHO, Seq(9), &credentials("", ""));
+    half[16..20].copy_from_slice(&1_000_000_u32.to_be_bytes());
+    half.resize(900 << 10, 0);
+    for number in 0..6 {
+        let mut link = login(transport, &server, &format!("user{number}"), "phone").await;
+        link.try_write(&half).await;
+        halves.push(link);
+    }
+    eventually("some are cut", async || server.connections() == 4).await;
+    let body = vec![1; 600 << 10];
+    drop(halves);
+    eventually("alice is left", async || server.connections() == 1).await;
+    alice.frame(ECHO, Seq(3), &body).await;
+    assert_eq!(alice.next().await.unwrap().body, body);
+}
+
+pub async fn a_handler_that_panics_costs_nobody_else_an_answer(transport: &impl Transport) {
+    let server = start(transport, server().shards(1)).await;
+    let mut alice = login(transport, &server, "alice", "phone").await;
+    let mut bob = login(transport, &server, "bob", "phone").await;
+    alice.frame(PANICS, Seq(3), b"").await;
+    transport.connect(&server).await.auth("panics", "phone").await;
+    assert_eq!(bob.say("alice", "still here").await.err_code, 0);
+    assert_eq!(alice.next().await.unwrap().cmd, CmdId::C2C_PUSH);
 }
 
 /// What this process has in memory.

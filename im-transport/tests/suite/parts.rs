@@ -21,10 +21,13 @@ pub const SLOW_ECHO: CmdId = CmdId(2_001);
 /// Never answers.
 pub const BLACK_HOLE: CmdId = CmdId(2_002);
 
+/// Panics.
+pub const PANICS: CmdId = CmdId(2_003);
+
 /// What a slow part takes.
 pub const SLOWLY: Duration = Duration::from_millis(300);
 
-/// Takes a user's name for their token. The user `slow` is let in slowly.
+/// Takes a user's name for their token. The user `slow` is let in slowly; `panics` finds a bug.
 struct NameIsToken;
 
 #[async_trait]
@@ -33,6 +36,7 @@ impl Authenticator for NameIsToken {
         if credentials.token != credentials.uid.as_str() {
             return Err(AuthError::Refused("not the user's name"));
         }
+        assert_ne!(credentials.token, "panics", "as the test wants it");
         if credentials.token == "slow" {
             tokio::time::sleep(SLOWLY).await;
         }
@@ -51,6 +55,16 @@ impl Command for Echo {
     }
 }
 
+/// A handler with a bug.
+struct Panics;
+
+#[async_trait]
+impl Command for Panics {
+    async fn serve(&self, _requests: Vec<Request>) -> Vec<Reply> {
+        panic!("as the test wants it");
+    }
+}
+
 /// A server over memory, without a listener.
 pub fn server() -> ServerBuilder {
     Server::builder()
@@ -59,6 +73,7 @@ pub fn server() -> ServerBuilder {
         .command(ECHO, Arc::new(Echo(Duration::ZERO)))
         .command(SLOW_ECHO, Arc::new(Echo(SLOWLY)))
         .command(BLACK_HOLE, Arc::new(Echo(Duration::from_secs(3_600))))
+        .command(PANICS, Arc::new(Panics))
         .shards(2)
 }
 

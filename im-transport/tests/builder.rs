@@ -1,0 +1,55 @@
+//! What a server cannot be put together from.
+
+#![cfg(feature = "server")]
+#![allow(clippy::unwrap_used)]
+
+mod suite;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use im_core::memory::MemoryStore;
+use im_core::ports::Command;
+use im_core::session::{Reply, Request};
+use im_proto::CmdId;
+use im_transport::{Server, ServerError};
+use suite::parts::{ECHO, server};
+
+struct Nothing;
+
+#[async_trait]
+impl Command for Nothing {
+    async fn serve(&self, _requests: Vec<Request>) -> Vec<Reply> {
+        Vec::new()
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_a_store_or_an_authenticator_does_not_start() {
+    let missing = Server::builder().start().await.unwrap_err();
+    assert_eq!(missing.to_string(), "the server needs .store(…) before it can start");
+    let missing = Server::builder().store(Arc::new(MemoryStore::default())).start().await.unwrap_err();
+    assert!(matches!(missing, ServerError::Missing("authenticator")));
+}
+
+#[tokio::test]
+async fn commands_of_the_protocol_and_those_with_a_handler_are_taken() {
+    for cmd in [CmdId::C2C_SEND, CmdId::NOOP, CmdId(7), ECHO] {
+        let refused = server().command(cmd, Arc::new(Nothing)).start().await.unwrap_err();
+        assert!(matches!(refused, ServerError::CommandTaken(taken) if taken == cmd), "{cmd}");
+    }
+    server().command(CmdId::C2S, Arc::new(Nothing)).start().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_address_that_is_none_is_named_in_the_error() {
+    let refused = server().tcp("no-port").start().await.unwrap_err();
+    assert_eq!(refused.to_string(), "cannot listen on no-port");
+}
+
+#[tokio::test]
+async fn a_server_needs_no_listener() {
+    let server = server().start().await.unwrap();
+    assert_eq!(server.tcp_addr(), None);
+    server.shutdown().await.unwrap();
+}
