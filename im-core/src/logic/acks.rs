@@ -105,7 +105,7 @@ pub(super) fn take(logic: Arc<Logic>, acks: Vec<Ack>) -> impl Future<Output = ()
     let mut single = Vec::new();
     for ack in acks {
         match ack.of {
-            Acked::UpTo(TimelineId::User(_), version) => logic.acked(&ack.caller, version),
+            Acked::UpTo(TimelineId::User(_), version) => logic.claimed(&ack.caller, version),
             // No group has a timeline here yet.
             Acked::UpTo(TimelineId::Group(_), _) => {}
             Acked::Message(msgid) => single.push((ack.caller, msgid)),
@@ -122,15 +122,15 @@ pub(super) fn take(logic: Arc<Logic>, acks: Vec<Ack>) -> impl Future<Output = ()
 }
 
 impl Logic {
-    fn acked(&self, caller: &Caller, version: Version) {
+    /// Whether the timeline reaches that far, the store says when it takes the cursor; until then nothing counts as delivered.
+    fn claimed(&self, caller: &Caller, version: Version) {
         if version > Version::ZERO {
             lock(&self.acks).up_to(&caller.uid, &caller.device, version);
-            self.delivered(caller, version);
         }
     }
 
-    fn delivered(&self, caller: &Caller, version: Version) {
-        lock(&self.deliveries).acked(self.ports.clock.tick(), &caller.uid, version);
+    fn delivered(&self, uid: &Uid, version: Version) {
+        lock(&self.deliveries).acked(self.ports.clock.tick(), uid, version);
     }
 
     async fn acked_singly(&self, acks: Vec<(Arc<Caller>, MsgId)>) -> Result<(), StoreError> {
@@ -145,7 +145,7 @@ impl Logic {
             let moved =
                 version.and_then(|version| lock(&self.acks).one(&caller.uid, &caller.device, version));
             if let Some(cursor) = moved {
-                self.delivered(caller, cursor);
+                self.delivered(&caller.uid, cursor);
             }
         }
         Ok(())
@@ -190,7 +190,7 @@ impl Logic {
                 Err(failure) => {
                     tracing::error!(error = &failure as &dyn std::error::Error, "an acknowledgement is lost");
                 }
-                Ok(()) => {}
+                Ok(()) => self.delivered(&ack.uid, ack.version),
             }
         }
     }
