@@ -1,0 +1,6 @@
+//! Server and chat client as processes: what a user sees.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+mod kill;
+mod programs;
+mod walk_through;

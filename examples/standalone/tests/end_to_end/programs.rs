@@ -1,0 +1,80 @@
+//! The programs under test, as processes.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::OnceLock;
+
+/// The server that Cargo built for this test.
+pub(crate) const STANDALONE: &str = env!("CARGO_BIN_EXE_im-standalone");
+
+/// The folder of the programs, with `im-standalone` and `im-chat` in it. Cargo builds another package's program for its own tests
+/// only, so this one builds it if it has to.
+pub(crate) fn folder() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let folder = Path::new(STANDALONE).parent().expect("a program lies in a folder").to_owned();
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--package", "im-chat", "--all-features"]);
+        if !cfg!(debug_assertions) {
+            cargo.arg("--release");
+        }
+        let target = folder.parent().expect("a profile's folder lies in the target folder");
+        let built = cargo.arg("--target-dir").arg(target).status().expect("cargo runs");
+        assert!(built.success(), "im-chat does not build");
+        folder
+    })
+}
+
+/// The path of `im-chat`.
+pub(crate) fn chat() -> PathBuf {
+    folder().join("im-chat")
+}
+
+/// A server process with a data directory.
+pub(crate) struct Server {
+    process: Child,
+    /// Where it listens: `127.0.0.1:PORT`.
+    pub(crate) address: String,
+    // Kept open, because a server whose output nobody takes could stop.
+    _output: BufReader<ChildStdout>,
+}
+
+impl Server {
+    /// Starts a server and waits until it is ready.
+    pub(crate) fn start(data: &Path, address: &str) -> Self {
+        let mut process = Command::new(STANDALONE)
+            .arg("--data")
+            .arg(data)
+            .args(["--tcp", address])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the server starts");
+        let mut output = BufReader::new(process.stdout.take().expect("its output is piped"));
+        let mut line = String::new();
+        output.read_line(&mut line).expect("its output can be read");
+        let address = line.strip_prefix("ready tcp=").unwrap_or_else(|| panic!("it said {line:?}"));
+        let address = address.split_whitespace().next().expect("an address follows").to_owned();
+        Self { process, address, _output: output }
+    }
+
+    /// SIGKILL: no goodbye, no flush.
+    pub(crate) fn kill(mut self) {
+        self.process.kill().expect("it still runs");
+        self.process.wait().expect("it can be waited for");
+    }
+}
+
+/// A token for `user` of the server with this data directory.
+pub(crate) fn token(data: &Path, user: &str) -> String {
+    let output = Command::new(STANDALONE)
+        .args(["token", "--data"])
+        .arg(data)
+        .arg(user)
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("the program runs");
+    assert!(output.status.success(), "no token for {user}");
+    String::from_utf8(output.stdout).expect("a token is text").trim().to_owned()
+}
