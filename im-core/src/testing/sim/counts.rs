@@ -61,6 +61,8 @@ counts! {
     store_crashes,
     /// Crashes of a server process.
     server_crashes,
+    /// Servers that were taken down in good order.
+    drains,
     /// Crashes of a device.
     device_crashes,
     /// Links that broke.

@@ -45,6 +45,9 @@ pub(super) enum Event {
     /// A batch on the bus arrives; the number is its place among those published.
     Parcels(Vec<Delivery>, u64),
     StartServer(usize),
+    /// A server that was taken down has had its time.
+    EndServer(ServerLife),
+    CrashServer(ServerLife),
     Turn(ServerLife),
     CheckEvicted(ServerLife),
     /// Something comes out at this end of a link.

@@ -39,6 +39,13 @@ impl Invariant for NoDuplicate {
     }
 
     fn end(&self, ending: &Ending) -> Result<(), Broken> {
+        let mut names = BTreeMap::new();
+        for message in ending.timelines.values().flatten().map(|entry| &entry.message) {
+            let send = (&message.from, &message.key);
+            if *names.entry(message.msgid).or_insert(send) != send {
+                return Err(format!("msgid {} names two messages", message.msgid));
+            }
+        }
         for (uid, entries) in &ending.timelines {
             let mut sends = BTreeSet::new();
             let mut msgids = BTreeSet::new();

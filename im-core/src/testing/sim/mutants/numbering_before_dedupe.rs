@@ -17,21 +17,15 @@ struct NumberingBeforeDedupe(Renumber);
 #[async_trait]
 impl Wrong for NumberingBeforeDedupe {
     async fn append(&self, store: &SimStore, posts: Vec<Post>) -> Vec<Result<Placed, StoreError>> {
-        let places: Vec<_> = posts.iter().map(|post| (post.home.clone(), post.copy.clone())).collect();
-        let answers = store.append(posts).await;
-        let burn =
-            |((home, copy), answer): (&(TimelineId, Option<TimelineId>), Result<Placed, StoreError>)| {
-                let placed = answer?;
-                if placed.repeated {
-                    self.0.shift(home, 1);
-                }
-                self.0.given(home, placed.home);
-                if let (Some(copy), Some(version)) = (copy, placed.copy) {
-                    self.0.given(copy, version);
-                }
-                Ok(self.0.placed(home, copy.as_ref(), placed))
-            };
-        places.iter().zip(answers).map(burn).collect()
+        let answers = store.append(posts.clone()).await;
+        let burn = |(post, answer): (&Post, Result<Placed, StoreError>)| {
+            let placed = answer?;
+            if placed.repeated {
+                self.0.shift(&post.home, store.newest(&post.home), 1);
+            }
+            Ok(self.0.placed(post, placed))
+        };
+        posts.iter().zip(answers).map(burn).collect()
     }
 
     fn outer(&self, timeline: &TimelineId, version: Version) -> Version {

@@ -1,7 +1,7 @@
 //! A store that counts versions somewhere else than in the transaction gives the last one again after a crash.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
@@ -15,27 +15,31 @@ use crate::testing::sim::store::SimStore;
 #[derive(Default)]
 struct VersionReissued {
     numbers: Renumber,
-    crashes: AtomicU64,
+    /// How many crashes there had been when a timeline was last written.
+    crashes: Mutex<BTreeMap<TimelineId, u64>>,
+}
+
+impl VersionReissued {
+    fn after_a_crash(&self, store: &SimStore, timeline: &TimelineId) {
+        let mut crashes = self.crashes.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = crashes.insert(timeline.clone(), store.crashes()).unwrap_or_default();
+        let newest = store.newest(timeline);
+        if before < store.crashes() && newest > Version::ZERO {
+            self.numbers.shift(timeline, newest, -1);
+        }
+    }
 }
 
 #[async_trait]
 impl Wrong for VersionReissued {
     async fn append(&self, store: &SimStore, posts: Vec<Post>) -> Vec<Result<Placed, StoreError>> {
-        if self.crashes.swap(store.crashes(), Ordering::Relaxed) != store.crashes() {
-            self.numbers.shift_all(-1);
+        for timeline in posts.iter().flat_map(|post| [Some(&post.home), post.copy.as_ref()]).flatten() {
+            self.after_a_crash(store, timeline);
         }
-        let places: Vec<_> = posts.iter().map(|post| (post.home.clone(), post.copy.clone())).collect();
-        let answers = store.append(posts).await;
+        let answers = store.append(posts.clone()).await;
         let seen =
-            |((home, copy), answer): (&(TimelineId, Option<TimelineId>), Result<Placed, StoreError>)| {
-                let placed = answer?;
-                self.numbers.given(home, placed.home);
-                if let (Some(copy), Some(version)) = (copy, placed.copy) {
-                    self.numbers.given(copy, version);
-                }
-                Ok(self.numbers.placed(home, copy.as_ref(), placed))
-            };
-        places.iter().zip(answers).map(seen).collect()
+            |(post, answer): (&Post, Result<Placed, StoreError>)| Ok(self.numbers.placed(post, answer?));
+        posts.iter().zip(answers).map(seen).collect()
     }
 
     fn outer(&self, timeline: &TimelineId, version: Version) -> Version {

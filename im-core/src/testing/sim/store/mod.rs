@@ -20,7 +20,7 @@ use self::disk::Op;
 use self::shard::{Relaying, Shard};
 use super::event::{Event, StoreEvent};
 use super::kernel::Kernel;
-use crate::id::Uid;
+use crate::id::{Uid, Version};
 use crate::memory::State;
 use crate::message::TimelineId;
 use crate::storage::{Placed, Post, StoreError};
@@ -59,6 +59,12 @@ impl SimStore {
     /// How often any shard crashed.
     pub(in crate::testing::sim) fn crashes(&self) -> u64 {
         self.lock().crashes
+    }
+
+    /// The newest version of a timeline, durable or not.
+    pub(in crate::testing::sim) fn newest(&self, timeline: &TimelineId) -> Version {
+        let inner = self.lock();
+        inner.shards[inner.shard_of(timeline)].newest(timeline)
     }
 
     /// Whether a message waits for its receiver's copy.

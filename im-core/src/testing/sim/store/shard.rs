@@ -102,6 +102,11 @@ impl Shard {
         self.durable.store.with_state(|state| read(state))
     }
 
+    /// The newest version of a timeline, durable or not.
+    pub(super) fn newest(&self, timeline: &TimelineId) -> Version {
+        self.volatile.store.with_state(|state| state.head(timeline).head)
+    }
+
     pub(super) fn locate(&self, timeline: &TimelineId, msgid: MsgId) -> Option<Version> {
         self.durable.locate(timeline, msgid)
     }

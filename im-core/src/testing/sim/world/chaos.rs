@@ -85,7 +85,11 @@ impl World {
                 let server = self.kernel.dice(|dice| dice.index(self.servers.len()));
                 self.step_clock(server);
             }
-            86..=91 => {
+            86 | 87 => {
+                let server = self.kernel.dice(|dice| dice.index(self.servers.len()));
+                self.drain_server(server);
+            }
+            88..=92 => {
                 let server = self.kernel.dice(|dice| dice.index(self.servers.len()));
                 self.crash_server(server);
             }

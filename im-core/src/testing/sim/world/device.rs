@@ -7,6 +7,7 @@ use im_proto::v1::C2cPush;
 use im_proto::{CmdId, Decoder, Frame, Seq};
 use prost::Message as _;
 
+use super::disk::Write;
 use super::gate::encoded;
 use super::link::Holder;
 use super::{World, num};
@@ -27,7 +28,7 @@ pub(super) struct Device {
     pub(super) uid: Uid,
     pub(super) id: DeviceId,
     pub(super) kind: DeviceType,
-    disk: MemoryLocalStore,
+    pub(super) disk: MemoryLocalStore,
     pub(super) life: u64,
     pub(super) running: Option<Process>,
     /// Whether it comes back by itself after it ended.
@@ -44,15 +45,9 @@ pub(super) struct Process {
     pub(super) link: Option<LinkId>,
     timer: Option<Tick>,
     /// What is still to be written to the local store.
-    writes: VecDeque<Write>,
+    pub(super) writes: VecDeque<Write>,
     /// A push showed a gap.
     gap: bool,
-}
-
-/// A change of the local store, on its way.
-enum Write {
-    Apply(Vec<LocalEntry>, Version),
-    Settle(ClientMsgId),
 }
 
 impl Device {
@@ -322,63 +317,6 @@ impl World {
         }
         process.timer = None;
         self.client_input(life.device, Input::Timeout);
-    }
-
-    fn acked(&mut self, device: usize, receipt: Receipt) {
-        if self.lost_acks.remove(&(device, receipt.msgid)) {
-            self.kernel.count(|counts| counts.acks_lost_and_resent += 1);
-        }
-        let uid = self.devices[device].uid.clone();
-        self.kernel.log(|| format!("device {device} has its ack of {}", receipt.client_msg_id));
-        self.see(&Seen::Acked { uid: &uid, receipt: &receipt });
-        let before = self.devices[device].acked.insert(receipt.client_msg_id.clone(), receipt.clone());
-        if before.is_some_and(|before| before != receipt) {
-            self.fail("versions", format!("two acks of {} differ", receipt.client_msg_id));
-        }
-        self.disk_queue(device, Write::Settle(receipt.client_msg_id));
-    }
-
-    fn disk_queue(&mut self, device: usize, write: Write) {
-        let life = self.device_life(device);
-        let Some(process) = &mut self.devices[device].running else { return };
-        process.writes.push_back(write);
-        if process.writes.len() == 1 {
-            self.disk_write_soon(life);
-        }
-    }
-
-    fn disk_write_soon(&self, life: DeviceLife) {
-        let slow = self.kernel.fails(50);
-        let takes = self.kernel.dice(|dice| dice.micros(10, if slow { 800_000 } else { 4_000 }));
-        self.kernel.after(takes, Event::DiskWrite(life));
-    }
-
-    pub(super) fn disk_write(&mut self, life: DeviceLife) {
-        let Some(process) = self.process(life) else { return };
-        let Some(write) = process.writes.pop_front() else { return };
-        if !process.writes.is_empty() {
-            self.disk_write_soon(life);
-        }
-        if let Some(applied) = self.keep(life.device, write) {
-            self.client_input(life.device, Input::Applied(applied));
-        }
-    }
-
-    /// Writes to the local store for good.
-    fn keep(&mut self, device: usize, write: Write) -> Option<Version> {
-        let uid = self.devices[device].uid.clone();
-        match write {
-            Write::Settle(id) => {
-                let _ = self.devices[device].disk.settle(vec![id]).now_or_never();
-                None
-            }
-            Write::Apply(entries, cursor) => {
-                self.kernel.note("keeps", num(device), u64::try_from(cursor.0).unwrap_or(0));
-                self.see(&Seen::Applied { device, uid: &uid, entries: &entries, cursor });
-                let _ = self.devices[device].disk.apply(entries, cursor).now_or_never();
-                Some(cursor)
-            }
-        }
     }
 
     fn client_ended(&mut self, device: usize, reason: &EndReason) {

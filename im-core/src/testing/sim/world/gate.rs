@@ -19,7 +19,7 @@ impl World {
         let limits = self.limits.clone();
         let now = self.kernel.now();
         let id = LinkId(self.last_link + 1);
-        let running = self.running(at)?;
+        let running = self.running(at).filter(|running| !running.drains)?;
         let conn = running.logic.next_conn().ok()?;
         let session = Session::new(conn, running.logic.node(), limits, now);
         running.conns.insert(conn, id);

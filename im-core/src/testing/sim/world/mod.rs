@@ -6,6 +6,7 @@
 //! | `gate` | sessions, fed as a gate feeds them |
 //! | `link` | two pipes that delay, stall and break |
 //! | `device` | [`Client`](crate::client::Client) machines over local stores that survive them |
+//! | `disk` | what those local stores keep, and when |
 //! | `hostile` | clients that follow no protocol |
 //! | `watch` | reads along what servers write |
 //! | `chaos` | the workload and the faults |
@@ -13,6 +14,7 @@
 
 mod chaos;
 mod device;
+mod disk;
 mod gate;
 mod healing;
 mod hostile;
@@ -155,6 +157,9 @@ impl World {
             Event::Store(event) => self.disks.handle(event),
             Event::Parcels(batch, number) => self.bus.deliver(batch, number),
             Event::StartServer(server) => self.start_server(server),
+            Event::EndServer(life) => self.end_server(life),
+            Event::CrashServer(life) if self.life(life.server) == life => self.crash_server(life.server),
+            Event::CrashServer(_) => {}
             Event::Turn(life) => self.turn(life),
             Event::CheckEvicted(life) => self.check_evicted(life),
             Event::Arrives(link, End::Server, segment) => self.arrives_at_server(link, segment),

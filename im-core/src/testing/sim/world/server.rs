@@ -28,6 +28,8 @@ pub(super) struct Running {
     pub(super) logic: Arc<Logic>,
     pub(super) turn: Turn,
     turn_comes: bool,
+    /// It is being taken down.
+    pub(super) drains: bool,
     pub(super) conns: BTreeMap<ConnId, LinkId>,
     /// Logins without a verdict.
     pub(super) logins: BTreeMap<ConnId, (Uid, DeviceType, DeviceId)>,
@@ -98,11 +100,9 @@ impl World {
 
     /// The process dies: all its futures stop where they are and all its links are gone.
     pub(super) fn crash_server(&mut self, server: usize) {
-        if self.servers[server].running.take().is_none() {
-            return;
-        }
+        let Some(running) = self.servers[server].running.take() else { return };
         self.kernel.note("server crashes", num(server), self.servers[server].life);
-        self.kernel.count(|counts| counts.server_crashes += 1);
+        self.kernel.count(|counts| counts.server_crashes += u64::from(!running.drains));
         if self.disks.is_between_copies() {
             self.kernel.count(|counts| counts.crashes_between_copies += 1);
         }
@@ -115,6 +115,37 @@ impl World {
         }
         let outage = self.kernel.dice(|dice| dice.millis(20, 4_000));
         self.kernel.after(outage, Event::StartServer(server));
+    }
+
+    /// The process is asked to end: its clients are sent away, it finishes what it took, and then it is gone.
+    pub(super) fn drain_server(&mut self, server: usize) {
+        let life = self.life(server);
+        let Some(running) = self.servers[server].running.as_mut().filter(|running| !running.drains) else {
+            return;
+        };
+        running.drains = true;
+        self.kernel.note("server drains", num(server), life.life);
+        self.kernel.count(|counts| counts.drains += 1);
+        let links: Vec<LinkId> = running.conns.values().copied().collect();
+        for link in links {
+            let retry_after = self.kernel.dice(|dice| dice.millis(0, 500));
+            self.input(link, Input::Kick { reason: KickReason::GoingAway, retry_after: Some(retry_after) });
+        }
+        let grace = self.kernel.dice(|dice| dice.millis(1, 1_500));
+        self.kernel.after(grace, Event::EndServer(life));
+    }
+
+    pub(super) fn end_server(&mut self, life: ServerLife) {
+        let Some(running) = self.running(life) else { return };
+        running.logic.stop();
+        let grace = self.kernel.dice(|dice| dice.millis(1, 1_500));
+        self.kernel.after(grace, Event::CrashServer(life));
+    }
+
+    fn background_ended(&mut self, server: usize) {
+        if self.servers[server].running.as_ref().is_some_and(|running| !running.drains) {
+            self.fail("rest", "a background future ended by itself".to_owned());
+        }
     }
 
     fn lose_server_end(&mut self, link: LinkId) {
@@ -132,10 +163,11 @@ impl World {
     }
 
     pub(super) fn step_clock(&mut self, server: usize) {
-        let skew = self.kernel.dice(|dice| dice.between(0, 4_000));
+        let far = self.kernel.dice(|dice| if dice.happens(300) { 30_000 } else { 2_000 });
+        let skew = self.kernel.dice(|dice| dice.between(0, 2 * far));
         self.kernel.note("clock steps", num(server), skew);
         self.kernel.count(|counts| counts.clock_steps += 1);
-        let skew = i64::try_from(skew).unwrap_or(0) - 2_000;
+        let skew = i64::try_from(skew).unwrap_or(0) - i64::try_from(far).unwrap_or(0);
         self.servers[server].skew.store(skew, Ordering::Relaxed);
     }
 
@@ -175,7 +207,7 @@ impl World {
                 }
                 self.await_parcels(server, parcels);
             }
-            Done::BackgroundEnded => self.fail("rest", "a background future ended by itself".to_owned()),
+            Done::BackgroundEnded => self.background_ended(server),
             Done::Heads(_) | Done::Timelines(_) => {}
         }
     }
@@ -190,6 +222,7 @@ impl World {
             logic,
             turn: Turn::default(),
             turn_comes: false,
+            drains: false,
             conns: BTreeMap::new(),
             logins: BTreeMap::new(),
         });
