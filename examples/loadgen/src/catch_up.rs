@@ -1,0 +1,105 @@
+//! The pull scenario's rounds: the messages are sent once, then read again and again, by devices that have nothing yet, and
+//! straight from a copy of the store, which is the floor.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::bench::{Bench, Round, watched};
+use crate::fault::Fault;
+use crate::floor;
+use crate::meter::Meter;
+use crate::outcome::Outcome;
+use crate::proc::Pid;
+use crate::scenario::Pull;
+use crate::target::{Accounts, Spawned, Spawner, Target};
+use crate::wire::Dialect;
+
+/// The database in `im-standalone`'s data directory.
+const DATABASE: &str = "im.db";
+
+/// A server whose users have messages to catch up on.
+pub(crate) struct CatchUp {
+    pull: Pull,
+    target: Target,
+    rounds: u32,
+    /// Keeps a server of our own running.
+    _server: Option<Spawned>,
+}
+
+impl CatchUp {
+    /// Sends the messages to a server that runs already.
+    pub(crate) fn running(
+        pull: Pull,
+        address: SocketAddr,
+        secret: &Path,
+        pid: Option<Pid>,
+    ) -> Result<Self, Fault> {
+        let accounts = Accounts::with_secret(secret)?;
+        let label = "pull, sending".to_owned();
+        let target = Target { address, pid, dialect: Dialect::Im, accounts, label };
+        pull.seed.run(&target)?;
+        Ok(CatchUp { pull, target, rounds: 0, _server: None })
+    }
+
+    /// Starts a server, sends the messages, and starts it again, so that what it read and wrote meanwhile is not in its memory. The copy
+    /// of its store is made in between.
+    pub(crate) fn fresh(pull: Pull, spawner: &Spawner) -> Result<(Self, Scan), Fault> {
+        let mut server = spawner.standalone()?;
+        let target = server.target(Dialect::Im, "pull, sending".to_owned())?;
+        pull.seed.run(&target)?;
+        server.stop();
+        let scan = Scan::of(pull, server.data(), &target.accounts, &spawner.data_root)?;
+        let server = spawner.again(server)?;
+        let again = server.target(Dialect::Im, String::new())?;
+        let target = Target { accounts: target.accounts, ..again };
+        Ok((CatchUp { pull, target, rounds: 0, _server: Some(server) }, scan))
+    }
+}
+
+impl Bench for CatchUp {
+    fn round(&mut self, label: String) -> Result<Round, Fault> {
+        self.rounds += 1;
+        self.target.label = label;
+        let device = format!("load-{}", self.rounds);
+        watched(self.target.pid, || self.pull.run(&self.target, &device))
+    }
+}
+
+/// The floor of catching up: reading the same timelines from the store and doing nothing with them.
+pub(crate) struct Scan {
+    pull: Pull,
+    users: Vec<String>,
+    copy: TempDir,
+}
+
+impl Scan {
+    fn of(pull: Pull, data: &Path, accounts: &Accounts, root: &Path) -> Result<Self, Fault> {
+        let fault = |error: std::io::Error| Fault::system("cannot copy the store", &error);
+        let copy = TempDir::with_prefix_in("im-loadgen-", root).map_err(fault)?;
+        for entry in fs::read_dir(data).map_err(fault)? {
+            let from: PathBuf = entry.map_err(fault)?.path();
+            if let Some(name) = from.file_name().filter(|_| from.is_file()) {
+                fs::copy(&from, copy.path().join(name)).map_err(fault)?;
+            }
+        }
+        let users = (0..pull.seed.users).map(|user| accounts.uid(user)).collect();
+        Ok(Scan { pull, users, copy })
+    }
+}
+
+impl Bench for Scan {
+    fn round(&mut self, _: String) -> Result<Round, Fault> {
+        let page = usize::try_from(self.pull.page).unwrap_or(1);
+        let sent = u64::from(self.pull.seed.users) * self.pull.seed.messages;
+        watched(None, || {
+            // The scan is this process's own work.
+            let span = Meter::new(Some(Pid::own())).start();
+            let delivered = floor::scan(&self.copy.path().join(DATABASE), &self.users, page)?;
+            let lost = sent.saturating_sub(delivered);
+            Ok(Outcome { sent, delivered, lost, usage: span.end(), ..Outcome::default() })
+        })
+    }
+}

@@ -1,0 +1,40 @@
+use im_proto::{CmdId, Seq};
+
+use super::Numbers;
+use crate::clock::Nanos;
+use crate::fault::Fault;
+use crate::net::{LinkId, Net, Script, Wake};
+use crate::wire::{Frame, put};
+
+/// Hands a message to all links but its sender's, and acks it.
+#[derive(Default)]
+pub(super) struct Broadcast {
+    numbers: Numbers,
+}
+
+impl Script for Broadcast {
+    fn frame(&mut self, net: &mut Net, link: LinkId, frame: Frame<'_>, _: Nanos) -> Result<(), Fault> {
+        if frame.cmd == CmdId::AUTH {
+            self.numbers.login(net, link, &frame);
+            return Ok(());
+        }
+        if let Some(out) = net.out(link) {
+            put(out, frame.cmd, frame.seq, &[]);
+        }
+        for member in self.numbers.links.values().filter(|member| **member != link) {
+            if let Some(out) = net.out(*member) {
+                put(out, CmdId::C2C_PUSH, Seq::PUSH, frame.body);
+            }
+        }
+        Ok(())
+    }
+
+    fn closed(&mut self, _: &mut Net, link: LinkId, _: &str) -> Result<(), Fault> {
+        self.numbers.links.retain(|_, member| *member != link);
+        Ok(())
+    }
+
+    fn turn(&mut self, _: &mut Net, _: Nanos) -> Result<Wake, Fault> {
+        Ok(Wake::Whenever)
+    }
+}

@@ -1,0 +1,171 @@
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use tempfile::TempDir;
+
+use super::{Accounts, Target};
+use crate::fault::Fault;
+use crate::proc::{Pid, pinned_command};
+use crate::wire::Dialect;
+
+/// The file of `im-standalone`'s data directory that tokens are signed with.
+const SECRET: &str = "token.secret";
+
+/// The minimal servers that figures are compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Floor {
+    /// Sends every frame back.
+    Echo,
+    /// Hands messages to their receivers and acks them; keeps nothing.
+    Relay,
+    /// The same, but first appends each turn's messages to a log and waits for fdatasync.
+    RelayLog,
+    /// Hands a message to all other links.
+    Broadcast,
+    /// Takes links, and answers their first frame.
+    Accept,
+}
+
+/// Starts servers, each on a fresh data directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Spawner {
+    /// The `im-standalone` program.
+    pub(crate) standalone: PathBuf,
+    /// More of its arguments.
+    pub(crate) arguments: Vec<String>,
+    /// Under which directory the data directories are made.
+    pub(crate) data_root: PathBuf,
+    /// The core that servers run on; all, if `None`.
+    pub(crate) cpu: Option<usize>,
+}
+
+/// A server that ends, and whose data goes, with this value.
+pub(crate) struct Spawned {
+    child: Process,
+    address: SocketAddr,
+    data: TempDir,
+}
+
+/// A process that ends with this value.
+struct Process(Child);
+
+impl Spawner {
+    /// Starts `im-standalone`.
+    pub(crate) fn standalone(&self) -> Result<Spawned, Fault> {
+        self.standalone_over(self.data_directory()?)
+    }
+
+    /// Starts `im-standalone` over the data of one that was stopped.
+    pub(crate) fn again(&self, stopped: Spawned) -> Result<Spawned, Fault> {
+        self.standalone_over(stopped.into_data())
+    }
+
+    fn standalone_over(&self, data: TempDir) -> Result<Spawned, Fault> {
+        if !self.standalone.exists() {
+            let wanted = self.standalone.display();
+            return Err(Fault::Environment(format!("{wanted} is not there; build im-standalone first")));
+        }
+        let mut arguments = vec!["--tcp".to_owned(), "127.0.0.1:0".to_owned(), "--data".to_owned()];
+        arguments.push(data.path().display().to_string());
+        arguments.extend(["--log".to_owned(), "warn".to_owned()]);
+        arguments.extend(self.arguments.iter().cloned());
+        self.start(&self.standalone, &arguments, data)
+    }
+
+    /// Starts a floor, which is this program.
+    pub(crate) fn floor(&self, floor: Floor) -> Result<Spawned, Fault> {
+        let program =
+            std::env::current_exe().map_err(|error| Fault::system("where is this program", &error))?;
+        let data = self.data_directory()?;
+        let name = clap::ValueEnum::to_possible_value(&floor).map(|value| value.get_name().to_owned());
+        let mut arguments = vec!["floor".to_owned(), name.unwrap_or_default()];
+        arguments.extend(["--listen", "127.0.0.1:0", "--data"].map(str::to_owned));
+        arguments.push(data.path().display().to_string());
+        self.start(&program, &arguments, data)
+    }
+
+    fn data_directory(&self) -> Result<TempDir, Fault> {
+        TempDir::with_prefix_in("im-loadgen-", &self.data_root)
+            .map_err(|error| Fault::system("cannot make a data directory", &error))
+    }
+
+    fn start(&self, program: &Path, arguments: &[String], data: TempDir) -> Result<Spawned, Fault> {
+        let mut command = pinned_command(program, self.cpu);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+        let doing = format!("cannot start {}", program.display());
+        let mut child = Process(command.spawn().map_err(|error| Fault::system(&doing, &error))?);
+        match ready(&mut child.0) {
+            Some(address) => Ok(Spawned { child, address, data }),
+            None => {
+                let program = program.display();
+                Err(Fault::Environment(format!("{program} did not get ready; see its own words above")))
+            }
+        }
+    }
+}
+
+/// The address of the contract line `ready tcp=HOST:PORT …`.
+fn ready(child: &mut Child) -> Option<SocketAddr> {
+    let mut line = String::new();
+    BufReader::new(child.stdout.take()?).read_line(&mut line).ok()?;
+    address_of(&line)
+}
+
+fn address_of(line: &str) -> Option<SocketAddr> {
+    let words = line.trim_end().strip_prefix("ready ")?;
+    words.split(' ').find_map(|word| word.strip_prefix("tcp="))?.parse().ok()
+}
+
+impl Spawned {
+    /// Where its data is.
+    pub(crate) fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    pub(crate) fn target(&self, dialect: Dialect, label: String) -> Result<Target, Fault> {
+        let accounts = match dialect {
+            Dialect::Im => Accounts::with_secret(&self.data.path().join(SECRET))?,
+            Dialect::Floor => Accounts::of_floor(),
+        };
+        Ok(Target { address: self.address, pid: Some(Pid(self.child.0.id())), dialect, accounts, label })
+    }
+
+    /// Ends the server and waits until it has.
+    pub(crate) fn stop(&mut self) {
+        self.child.stop();
+    }
+
+    fn into_data(self) -> TempDir {
+        self.data
+    }
+}
+
+impl Process {
+    /// One that cannot be killed has ended.
+    fn stop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ready_line_tells_the_address_among_other_things() {
+        let address = "127.0.0.1:4000".parse().unwrap();
+        assert_eq!(address_of("ready tcp=127.0.0.1:4000\n"), Some(address));
+        assert_eq!(address_of("ready http=127.0.0.1:1 tcp=127.0.0.1:4000 x=y\n"), Some(address));
+        assert_eq!(address_of("error: no\n"), None);
+    }
+}
