@@ -32,7 +32,7 @@ impl InFlight {
 
     /// Counts a request of the current turn. Whether it asks for a page, which weighs `page`.
     pub(super) fn request(&mut self, request: &Request, page: usize) -> bool {
-        let is_page = [CmdId::PULL, CmdId::SYNC].contains(&request.ticket.cmd);
+        let is_page = is_page(request.ticket.cmd);
         let own = usize::try_from(request.ticket.weight).unwrap_or(usize::MAX);
         self.gathered += if is_page { own + page } else { own };
         is_page
@@ -54,6 +54,11 @@ impl InFlight {
         self.asked.fetch_add(bytes, Ordering::Relaxed);
         Arc::new(Weight { bytes, of: self.asked.clone() })
     }
+}
+
+/// Whether the answer to a command is a page of messages, far larger than the request.
+pub(super) fn is_page(cmd: CmdId) -> bool {
+    [CmdId::PULL, CmdId::SYNC].contains(&cmd)
 }
 
 /// Copies the bodies into one buffer of their exact size, so that a single slow request does not keep 64 KiB.

@@ -9,7 +9,7 @@ use im_proto::{Decoder, Limits, OutFrame};
 
 use super::GateLimits;
 use super::admission::Permit;
-use super::in_flight::{InFlight, Weight};
+use super::in_flight::{InFlight, Weight, is_page};
 use super::mailbox::NewLink;
 use super::outbox::Outbox;
 use super::ready::{LinkWaker, Ready};
@@ -110,8 +110,9 @@ pub(super) struct Link {
     /// More may be there than was read: nobody wakes for it.
     unread: bool,
     ending: Ending,
-    /// In this turn, which is enough for one.
-    has_asked_page: bool,
+    /// A page of messages is on its way. Until it is there the link is not read: pages asked for on end would come faster than a phone
+    /// can take them, and the link would be cut as a slow reader.
+    awaits_page: bool,
     /// What the shard's timers hold for this link.
     pub(super) timer: Option<Tick>,
     /// On the shard's list of what the current turn changed.
@@ -134,7 +135,7 @@ impl Link {
             progress: Tick::default(),
             unread: true,
             ending: Ending::Open,
-            has_asked_page: false,
+            awaits_page: false,
             timer: None,
             touched: false,
             starved: false,
@@ -158,6 +159,11 @@ impl Link {
 
     /// Feeds the session one input and does what it says.
     pub(super) fn input(&mut self, now: Tick, input: Input, work: &mut Work) {
+        if let Input::Reply(reply) = &input
+            && is_page(reply.ticket.cmd)
+        {
+            self.awaits_page = false;
+        }
         self.session.handle(now, input, &mut work.effects);
         self.apply(now, work);
     }
@@ -169,7 +175,7 @@ impl Link {
                 Effect::Write(frame) => self.queue(now, frame, work),
                 Effect::Login(login) => work.logins.push(login),
                 Effect::Request(request) => {
-                    self.has_asked_page |= work.in_flight.request(&request, work.limits.page_weight);
+                    self.awaits_page |= work.in_flight.request(&request, work.limits.page_weight);
                     work.turn.requests.push(request);
                 }
                 Effect::Ack(ack) => {
@@ -235,6 +241,7 @@ impl Link {
     /// Whether the session and the bytes that wait to be written allow reading.
     fn may_read(&self, now: Tick, limits: &GateLimits) -> bool {
         matches!(self.ending, Ending::Open)
+            && !self.awaits_page
             && self.session.may_read(now)
             && self.queued() <= limits.outbound_low_water
     }
@@ -250,7 +257,6 @@ impl Link {
         let mut owned = true;
         let mut share = Share { frames: work.limits.frames_per_link, bytes: work.limits.bytes_per_link };
         self.unread = true;
-        self.has_asked_page = false;
         while self.handle_frames(now, &mut input, &mut share, work) && share.bytes > 0 {
             match self.poll_read(work) {
                 Poll::Pending => {
@@ -285,11 +291,7 @@ impl Link {
     /// Handles whole frames; whether more may be read.
     fn handle_frames(&mut self, now: Tick, input: &mut BytesMut, share: &mut Share, work: &mut Work) -> bool {
         loop {
-            if share.frames == 0
-                || self.has_asked_page
-                || !work.has_room()
-                || !self.may_read(now, &work.limits)
-            {
+            if share.frames == 0 || !work.has_room() || !self.may_read(now, &work.limits) {
                 return false;
             }
             let ready = self.session.caller().is_some();

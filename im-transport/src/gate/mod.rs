@@ -26,6 +26,7 @@
 //! |---|---|
 //! | connections, in all or from one address | the next one is closed at once |
 //! | requests of a link without an answer, or frames a second | the link is not read until there is room ([`SessionLimits`]) |
+//! | pages of messages for a link, more than one | the next request waits, and what is behind it |
 //! | requests of a shard without an answer | no link of it is read until there is room |
 //! | incomplete frames of a shard's links together, in bytes | the link whose frame grows is cut |
 //! | bytes to write to a link, more than [`outbound_low_water`](GateLimits::outbound_low_water) | the link is not read |

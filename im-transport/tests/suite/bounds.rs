@@ -106,6 +106,24 @@ pub async fn a_reader_of_nothing_that_asks_for_pages_is_cut_in_bounded_memory(tr
     eventually("it is cut", async || server.connections() == 0).await;
 }
 
+pub async fn pages_asked_for_on_end_come_one_by_one_to_a_slow_reader(transport: &impl Transport) {
+    let limits = gate(|limits| limits.outbound_budget = 256 << 10);
+    let server = start(transport, server().gate_limits(limits)).await;
+    let mut slow = login(transport, &server, "slow-reader", "phone").await;
+    let text = "x".repeat(200 << 10);
+    for _ in 0..3 {
+        assert_eq!(slow.say("slow-reader", &text).await.err_code, 0);
+    }
+    for seq in 10..50 {
+        slow.send(CmdId::PULL, Seq(seq), &PullRequest { limit: 3, ..PullRequest::default() }).await;
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    for seq in 10..50 {
+        let frame = slow.next().await.expect("the link is open");
+        assert_eq!((frame.cmd, frame.seq), (CmdId::PULL, Seq(seq)));
+    }
+}
+
 pub async fn a_flooding_link_does_not_starve_another(transport: &impl Transport) {
     let server = start(transport, server().shards(1)).await;
     let mut flood = login(transport, &server, "flood", "phone").await;

@@ -83,6 +83,7 @@ macro_rules! transport_suite {
                 one_address_gets_so_many_links_and_no_more
                 a_reader_of_nothing_is_cut_while_others_chat
                 a_reader_of_nothing_that_asks_for_pages_is_cut_in_bounded_memory
+                pages_asked_for_on_end_come_one_by_one_to_a_slow_reader
                 a_flooding_link_does_not_starve_another
                 incomplete_frames_are_bounded_over_all_links
                 a_handler_that_panics_costs_nobody_else_an_answer;
