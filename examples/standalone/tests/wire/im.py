@@ -214,8 +214,9 @@ class Server:
 
     def login(self, user, **how):
         """A link that is logged in; what the server answered is in `granted`."""
+        body = self.auth_body(user, **how)  # made first, because the link's time to log in runs
         link = self.link()
-        link.granted = link.call(AUTH, self.auth_body(user, **how))
+        link.granted = link.call(AUTH, body)
         assert link.granted.get(1, 0) == 0, f"refused: {link.granted}"
         return link
 

@@ -63,6 +63,8 @@ class Hostile(WireTest):
 
     def assertGrewLessThan(self, mib):
         grown = self.server.resident_mib() - self.before
+        if os.environ.get("IM_VERBOSE"):
+            print(f"{self.id()}: grew by {grown:.1f} MiB of {mib}")
         self.assertLess(grown, mib, f"the server grew by {grown:.1f} MiB (seed {SEED})")
 
     def test_random_bytes(self):
@@ -133,7 +135,7 @@ class Hostile(WireTest):
             link.close()
         took = time.monotonic() - began
         self.assertGreater(took, 2.5)
-        self.assertLess(took, 3 + opened + 3)
+        self.assertLess(took, 3 + opened + 7)
 
     def test_a_client_that_speaks_a_byte_a_moment_does_not_escape_the_deadline(self):
         link = self.link()
@@ -144,20 +146,20 @@ class Hostile(WireTest):
                 time.sleep(0.05)
         except (BrokenPipeError, ConnectionResetError):
             pass
-        self.assertLess(time.monotonic() - began, 6)
+        self.assertLess(time.monotonic() - began, 10)
 
     def test_noops_before_auth_do_not_stretch_the_deadline(self):
         link = self.link()
         began = time.monotonic()
         try:
-            while time.monotonic() - began < 10:
+            while time.monotonic() - began < 12:
                 link.raw(im.frame(im.NOOP, im.SEQ_NOOP))
                 if link.frame() is None:
                     break
                 time.sleep(0.2)
         except (BrokenPipeError, ConnectionResetError):
             pass
-        self.assertLess(time.monotonic() - began, 6)
+        self.assertLess(time.monotonic() - began, 10)
 
     def test_a_reader_that_never_reads_is_cut_off_and_finds_everything_later(self):
         slow = self.user("slow")
