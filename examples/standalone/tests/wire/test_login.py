@@ -232,6 +232,73 @@ class Kickout(WireTest):
         self.kicked(link, 2)
 
 
+class KickPolicy:
+    """What `--kick` says: links in order of login as (device, type), and which of them stay."""
+
+    def test_who_stays(self):
+        user = self.user("a")
+        links = [self.login(user, device=device, device_type=kind) for device, kind in self.logins]
+        stay = [index for index, link in enumerate(links) if link.is_silent(0.5)]
+        self.assertEqual(stay, self.stay)
+        for index in stay:
+            self.assertAlive(links[index])
+
+    logins = [("phone", 1), ("desk", 3), ("phone-2", 1), ("desk", 4), ("web", 4)]
+
+
+class KickSameDeviceType(KickPolicy, WireTest):
+    flags = ("--kick", "same-device-type")
+    stay = [1, 2, 4]
+
+
+class KickSameDevice(KickPolicy, WireTest):
+    flags = ("--kick", "same-device")
+    stay = [0, 2, 3, 4]
+
+
+class KickOnePerUser(KickPolicy, WireTest):
+    flags = ("--kick", "one-per-user")
+    stay = [4]
+
+
+class KickAllButTwo(KickPolicy, WireTest):
+    flags = ("--kick", "2")
+    stay = [3, 4]
+
+
+class KickNobody(KickPolicy, WireTest):
+    flags = ("--kick", "never")
+    stay = [0, 1, 2, 3, 4]
+
+
+class Idle(WireTest):
+    flags = ("--idle-seconds", "3")
+
+    def test_a_link_on_which_nothing_arrives_is_closed_without_a_word(self):
+        link, began = self.login(self.user("a")), time.monotonic()
+        self.assertTrue(link.is_closed_without_a_word())
+        self.assertGreater(time.monotonic() - began, 2.5)
+
+    def test_any_frame_keeps_it(self):
+        link = self.login(self.user("a"))
+        for _ in range(5):
+            time.sleep(1)
+            self.assertAlive(link)
+
+    def test_what_the_server_sends_does_not(self):
+        bob = self.user("bob")
+        link, alice, began = self.login(bob), self.login(self.user("alice")), time.monotonic()
+        pushed = 0
+        while True:
+            self.say(alice, bob, "hi")
+            if link.frame() is None:
+                break
+            pushed += 1
+            time.sleep(0.5)
+        self.assertGreater(pushed, 2)
+        self.assertLess(time.monotonic() - began, 10)
+
+
 class Stopping(WireTest):
     def test_a_server_that_is_told_to_end_says_so_to_who_has_spoken_and_exits_0(self):
         server = im.Server()
