@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-use super::programs::{Server, chat, token};
+use super::programs::{Server, chat, free_port, token};
 
 /// The GNU General Public License, version 3: 674 lines, some of them empty.
 const TEXT: &str = include_str!("gpl-3.txt");
@@ -44,7 +44,7 @@ fn survives(window: usize, seed: u64) {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let mut chance = Chance(seed);
-    let mut server = Server::start(&data, "127.0.0.1:0");
+    let mut server = Server::start(&data, &format!("127.0.0.1:{}", free_port()));
     let mut alice = Sender::start(&data, &server.address, window);
     for acks in kill_points(&mut chance) {
         alice.wait_for(acks);

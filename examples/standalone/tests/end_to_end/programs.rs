@@ -1,9 +1,11 @@
 //! The programs under test, as processes.
 
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 /// The server that Cargo built for this test.
 pub(crate) const STANDALONE: &str = env!("CARGO_BIN_EXE_im-standalone");
@@ -29,6 +31,19 @@ pub(crate) fn folder() -> &'static Path {
 /// The path of `im-chat`.
 pub(crate) fn chat() -> PathBuf {
     folder().join("im-chat")
+}
+
+/// A free port below those that the system gives to clients: no client takes it while a server is down, not even one that tries to
+/// reach that server.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 8_000).expect("less than 8,000");
+    loop {
+        let port = 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A server process with a data directory.

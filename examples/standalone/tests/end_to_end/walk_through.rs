@@ -3,7 +3,6 @@
 //! Its `console` blocks are commands behind `$ ` and what they print; `…` stands for what differs each time.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -27,7 +26,7 @@ struct Step {
 #[test]
 fn the_walk_through_works_as_printed() {
     let folder = tempfile::tempdir().unwrap();
-    let port = free_port();
+    let port = programs::free_port();
     let mut shell = Shell::start(folder.path(), port);
     let mut steps = steps();
     let set_up: Vec<Step> = steps.drain(..SET_UP.len()).collect();
@@ -70,10 +69,6 @@ fn fits(line: &str, pattern: &str) -> bool {
         }
     }
     rest.is_empty()
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A shell with the programs in its path, on another port than the default, which may be taken.
