@@ -12,6 +12,8 @@ mod disk;
 mod faults;
 mod serve;
 mod shard;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
