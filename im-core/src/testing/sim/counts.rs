@@ -61,6 +61,8 @@ counts! {
     store_crashes,
     /// Crashes of a server process.
     server_crashes,
+    /// Pauses of a server process.
+    server_pauses,
     /// Servers that were taken down in good order.
     drains,
     /// Crashes of a device.

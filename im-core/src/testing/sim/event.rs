@@ -45,6 +45,8 @@ pub(super) enum Event {
     /// A batch on the bus arrives; the number is its place among those published.
     Parcels(Vec<Delivery>, u64),
     StartServer(usize),
+    /// A paused server process goes on.
+    Resume(ServerLife),
     /// A server that was taken down has had its time.
     EndServer(ServerLife),
     CrashServer(ServerLife),

@@ -56,9 +56,13 @@ impl<Owner: Copy + PartialEq, T> Executor<Owner, T> {
         self.tasks.clear();
     }
 
-    /// Polls one ready future; `None` if there is none. Gives what the future gave, if it ended.
-    pub(super) fn step(&mut self, kernel: &Kernel) -> Option<Option<(Owner, T)>> {
-        let task = self.pick(kernel)?;
+    /// Polls one ready future of an owner that runs; `None` if there is none. Gives what the future gave, if it ended.
+    pub(super) fn step(
+        &mut self,
+        kernel: &Kernel,
+        runs: impl Fn(Owner) -> bool,
+    ) -> Option<Option<(Owner, T)>> {
+        let task = self.pick(kernel, runs)?;
         let Some(polled) = self.tasks.get_mut(&task) else { return Some(None) };
         let mut cx = Context::from_waker(&polled.waker);
         match polled.future.as_mut().poll(&mut cx) {
@@ -71,14 +75,15 @@ impl<Owner: Copy + PartialEq, T> Executor<Owner, T> {
         }
     }
 
-    fn pick(&self, kernel: &Kernel) -> Option<u64> {
+    fn pick(&self, kernel: &Kernel, runs: impl Fn(Owner) -> bool) -> Option<u64> {
         let mut ready = lock(&self.ready);
-        let count = ready.len();
+        let may_run = |task: &&u64| self.tasks.get(task).is_none_or(|task| runs(task.owner));
+        let count = ready.iter().filter(may_run).count();
         if count == 0 {
             return None;
         }
         let index = if count == 1 { 0 } else { kernel.dice(|dice| dice.index(count)) };
-        let task = ready.iter().nth(index).copied()?;
+        let task = ready.iter().filter(may_run).nth(index).copied()?;
         ready.remove(&task);
         Some(task)
     }

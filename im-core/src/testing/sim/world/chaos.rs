@@ -89,7 +89,11 @@ impl World {
                 let server = self.kernel.dice(|dice| dice.index(self.servers.len()));
                 self.drain_server(server);
             }
-            88..=92 => {
+            88 | 89 => {
+                let server = self.kernel.dice(|dice| dice.index(self.servers.len()));
+                self.pause_server(server);
+            }
+            90..=93 => {
                 let server = self.kernel.dice(|dice| dice.index(self.servers.len()));
                 self.crash_server(server);
             }

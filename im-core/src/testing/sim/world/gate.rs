@@ -19,6 +19,9 @@ impl World {
         let limits = self.limits.clone();
         let now = self.kernel.now();
         let id = LinkId(self.last_link + 1);
+        if self.servers[server].paused_until.is_some() {
+            return None;
+        }
         let running = self.running(at).filter(|running| !running.drains)?;
         let conn = running.logic.next_conn().ok()?;
         let session = Session::new(conn, running.logic.node(), limits, now);

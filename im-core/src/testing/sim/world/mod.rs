@@ -131,7 +131,7 @@ impl World {
             steps += 1;
             if steps > MOST_STEPS {
                 self.fail("rest", "the world spins".to_owned());
-            } else if let Some(done) = self.executor.step(&self.kernel) {
+            } else if let Some(done) = self.step() {
                 if let Some((owner, done)) = done {
                     self.done(owner, done);
                 }
@@ -144,6 +144,14 @@ impl World {
         self.over()
     }
 
+    fn step(&mut self) -> Option<Option<(Owner, Done)>> {
+        let servers = &self.servers;
+        self.executor.step(&self.kernel, |owner| match owner {
+            Owner::Server(server) => servers[server].paused_until.is_none(),
+            Owner::Auditor => true,
+        })
+    }
+
     fn over(mut self) -> Ended {
         let broken = self.broken.take();
         self.executor.clear();
@@ -152,11 +160,16 @@ impl World {
     }
 
     fn handle(&mut self, event: Event) {
+        if let Some(later) = self.paused(&event) {
+            self.kernel.at(later, event);
+            return;
+        }
         match event {
             Event::Wake(waker) => waker.wake(),
             Event::Store(event) => self.disks.handle(event),
             Event::Parcels(batch, number) => self.bus.deliver(batch, number),
             Event::StartServer(server) => self.start_server(server),
+            Event::Resume(life) => self.resume_server(life),
             Event::EndServer(life) => self.end_server(life),
             Event::CrashServer(life) if self.life(life.server) == life => self.crash_server(life.server),
             Event::CrashServer(_) => {}

@@ -14,6 +14,7 @@ use crate::session::{Caller, Input, KickReason, Reply, Verdict};
 use crate::storage::Head;
 use crate::testing::sim::event::{End, Event, LinkId, ServerLife};
 use crate::testing::sim::outside::{SimAuthenticator, SimClock, SimWakeUp};
+use crate::time::Tick;
 
 /// A server: a gate and its logic in one process, which dies and comes back under the same name.
 pub(super) struct Server {
@@ -21,6 +22,8 @@ pub(super) struct Server {
     /// Milliseconds that its clock is ahead.
     pub(super) skew: Arc<AtomicI64>,
     pub(super) running: Option<Running>,
+    /// The process stands still until then.
+    pub(super) paused_until: Option<Tick>,
 }
 
 /// What a crash takes along.
@@ -56,7 +59,7 @@ pub(super) enum Done {
 
 impl Server {
     pub(super) fn new() -> Self {
-        Self { life: 0, skew: Arc::default(), running: None }
+        Self { life: 0, skew: Arc::default(), running: None, paused_until: None }
     }
 }
 
@@ -101,6 +104,7 @@ impl World {
     /// The process dies: all its futures stop where they are and all its links are gone.
     pub(super) fn crash_server(&mut self, server: usize) {
         let Some(running) = self.servers[server].running.take() else { return };
+        self.servers[server].paused_until = None;
         self.kernel.note("server crashes", num(server), self.servers[server].life);
         self.kernel.count(|counts| counts.server_crashes += u64::from(!running.drains));
         if self.disks.is_between_copies() {
@@ -117,10 +121,48 @@ impl World {
         self.kernel.after(outage, Event::StartServer(server));
     }
 
+    /// The process stands still, as one does whose machine is moved; the world goes on.
+    pub(super) fn pause_server(&mut self, server: usize) {
+        let life = self.life(server);
+        let state = &mut self.servers[server];
+        if state.running.is_none() || state.paused_until.is_some() {
+            return;
+        }
+        let long = self.kernel.dice(|dice| dice.happens(200));
+        let pause =
+            self.kernel.dice(|dice| if long { dice.millis(3_000, 15_000) } else { dice.millis(10, 3_000) });
+        let until = self.kernel.now() + pause;
+        state.paused_until = Some(until);
+        self.kernel.note("server pauses", num(server), until.0);
+        self.kernel.count(|counts| counts.server_pauses += 1);
+        self.kernel.at(until, Event::Resume(life));
+    }
+
+    pub(super) fn resume_server(&mut self, life: ServerLife) {
+        if self.life(life.server) == life {
+            self.kernel.note("server resumes", num(life.server), life.life);
+            self.servers[life.server].paused_until = None;
+        }
+    }
+
+    /// Until when an event has to wait because it needs a process that stands still.
+    pub(super) fn paused(&self, event: &Event) -> Option<Tick> {
+        let of_link = |link| self.links.get(link).map(|link| link.at.server);
+        let server = match event {
+            Event::Turn(life) | Event::CheckEvicted(life) | Event::EndServer(life) => Some(life.server),
+            Event::Arrives(link, End::Server, _) | Event::Breaks(link, End::Server) => of_link(link),
+            Event::SessionTimer(link) | Event::ReadAgain(link) => of_link(link),
+            _ => None,
+        };
+        self.servers[server?].paused_until
+    }
+
     /// The process is asked to end: its clients are sent away, it finishes what it took, and then it is gone.
     pub(super) fn drain_server(&mut self, server: usize) {
         let life = self.life(server);
-        let Some(running) = self.servers[server].running.as_mut().filter(|running| !running.drains) else {
+        let state = &mut self.servers[server];
+        let stands_still = state.paused_until.is_some();
+        let Some(running) = state.running.as_mut().filter(|running| !running.drains && !stands_still) else {
             return;
         };
         running.drains = true;
