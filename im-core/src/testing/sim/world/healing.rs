@@ -66,7 +66,10 @@ impl World {
 
     fn settle_at(&mut self, heads: &[Head]) {
         let now = self.kernel.now();
-        let all_done = self.to_send == 0 && heads.len() == self.users.len() && self.rotate(heads);
+        let all_run =
+            self.servers.iter().all(|server| server.running.is_some() && server.paused_until.is_none());
+        let all_known = self.to_send == 0 && heads.len() == self.users.len();
+        let all_done = all_run && all_known && self.rotate(heads);
         if !all_done {
             self.healing.rests_since = None;
         } else if now.since(*self.healing.rests_since.get_or_insert(now)) >= REST {
