@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::bench::{Bench, Round, watched};
 use crate::fault::Fault;
-use crate::floor;
+use crate::floor::Scanner;
 use crate::meter::Meter;
 use crate::outcome::Outcome;
 use crate::proc::Pid;
@@ -72,7 +72,8 @@ impl Bench for CatchUp {
 pub(crate) struct Scan {
     pull: Pull,
     users: Vec<String>,
-    copy: TempDir,
+    scanner: Scanner,
+    _copy: TempDir,
 }
 
 impl Scan {
@@ -86,7 +87,8 @@ impl Scan {
             }
         }
         let users = (0..pull.seed.users).map(|user| accounts.uid(user)).collect();
-        Ok(Scan { pull, users, copy })
+        let scanner = Scanner::open(&copy.path().join(DATABASE))?;
+        Ok(Scan { pull, users, scanner, _copy: copy })
     }
 }
 
@@ -97,7 +99,7 @@ impl Bench for Scan {
         watched(None, || {
             // The scan is this process's own work.
             let span = Meter::new(Some(Pid::own())).start();
-            let delivered = floor::scan(&self.copy.path().join(DATABASE), &self.users, page)?;
+            let delivered = self.scanner.scan(&self.users, page)?;
             let lost = sent.saturating_sub(delivered);
             Ok(Outcome { sent, delivered, lost, usage: span.end(), ..Outcome::default() })
         })

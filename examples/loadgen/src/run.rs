@@ -27,7 +27,8 @@ pub(crate) fn run(command: Command) -> Result<(), Fault> {
             measure(&idle, &args.run)
         }
         Command::Storm(args) => {
-            let at_once = args.at_once.unwrap_or(usize::MAX).max(1);
+            let all = size(args.links);
+            let at_once = args.at_once.unwrap_or(all).clamp(1, all);
             measure(&Storm { links: args.links, waves: args.waves, at_once }, &args.run)
         }
         Command::Fanout(args) => fan_out(
@@ -65,8 +66,8 @@ fn times(run: &RunArgs) -> Times {
     Times { warmup: run.warmup, measure: run.seconds }
 }
 
-fn size(bytes: u32) -> usize {
-    usize::try_from(bytes).expect("the command line bounds it")
+fn size(number: u32) -> usize {
+    usize::try_from(number).expect("this runs on Linux, where a usize has 32 bits at least")
 }
 
 fn fan_out(scenario: &FanOut, run: &RunArgs) -> Result<(), Fault> {

@@ -20,7 +20,7 @@ use crate::fault::Fault;
 use crate::net::{LinkId, Net};
 use crate::target::Floor;
 use crate::wire::{Frame, put};
-pub(crate) use scan::scan;
+pub(crate) use scan::Scanner;
 
 /// Serves until the process is killed. Prints `ready tcp=HOST:PORT`.
 pub(crate) fn serve(floor: Floor, listen: SocketAddr, data: &Path) -> Result<(), Fault> {

@@ -4,6 +4,7 @@ use im_core::id::{Uid, Version};
 use im_core::message::TimelineId;
 use im_core::storage::{Read, Timelines as _};
 use im_store::sqlite::SqliteStore;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::fault::Fault;
 
@@ -13,28 +14,34 @@ const BATCH: usize = 64;
 /// The most bytes of one timeline's part of a call.
 const MAX_BYTES: usize = 1 << 20;
 
-/// Reads the timelines of `users` to their ends, straight from the store whose database this is; how many entries they have.
-pub(crate) fn scan(database: &Path, users: &[String], page: usize) -> Result<u64, Fault> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-    let runtime = runtime.map_err(|error| Fault::system("no runtime", &error))?;
-    runtime.block_on(async {
-        let store = SqliteStore::open(database).await.map_err(|error| fault(&error))?;
+/// A store that nobody serves, to be read as fast as it can be.
+pub(crate) struct Scanner {
+    runtime: Runtime,
+    store: SqliteStore,
+}
+
+impl Scanner {
+    /// Opens the store whose database this is.
+    pub(crate) fn open(database: &Path) -> Result<Self, Fault> {
+        let runtime = Builder::new_current_thread().enable_time().build();
+        let runtime = runtime.map_err(|error| Fault::system("no runtime", &error))?;
+        let store = runtime.block_on(SqliteStore::open(database)).map_err(|error| fault(&error))?;
+        Ok(Scanner { runtime, store })
+    }
+
+    /// Reads the timelines of `users` to their ends, page by page; how many entries they have.
+    pub(crate) fn scan(&self, users: &[String], page: usize) -> Result<u64, Fault> {
         let mut entries = 0;
         for users in users.chunks(BATCH) {
-            entries += read_all(&store, users, page).await?;
+            entries += self.runtime.block_on(read_all(&self.store, users, page))?;
         }
-        store.close().await;
         Ok(entries)
-    })
+    }
 }
 
 async fn read_all(store: &SqliteStore, users: &[String], page: usize) -> Result<u64, Fault> {
     let mut entries = 0;
-    let first = users.iter().map(|user| {
-        let timeline = TimelineId::User(Uid::new(user).map_err(|error| fault(&error))?);
-        Ok(Read { timeline, after: Version::ZERO, until: None, limit: page, max_bytes: MAX_BYTES })
-    });
-    let mut reads = first.collect::<Result<Vec<_>, Fault>>()?;
+    let mut reads = users.iter().map(|user| first_page(user, page)).collect::<Result<Vec<_>, Fault>>()?;
     while !reads.is_empty() {
         let pages = store.read(reads.clone()).await;
         let mut more = Vec::with_capacity(reads.len());
@@ -49,6 +56,11 @@ async fn read_all(store: &SqliteStore, users: &[String], page: usize) -> Result<
         reads = more;
     }
     Ok(entries)
+}
+
+fn first_page(user: &str, page: usize) -> Result<Read, Fault> {
+    let timeline = TimelineId::User(Uid::new(user).map_err(|error| fault(&error))?);
+    Ok(Read { timeline, after: Version::ZERO, until: None, limit: page, max_bytes: MAX_BYTES })
 }
 
 fn fault(error: &dyn std::error::Error) -> Fault {

@@ -85,7 +85,7 @@ impl Net {
     /// Takes links on `address`; the address that it is in the end.
     pub(crate) fn listen(&mut self, address: SocketAddr) -> Result<SocketAddr, Fault> {
         let fault = |error: io::Error| Fault::system(&format!("cannot listen on {address}"), &error);
-        let mut listener = TcpListener::bind(address).map_err(fault)?;
+        let mut listener = source::listen(address).map_err(fault)?;
         self.poll.registry().register(&mut listener, LISTENER, Interest::READABLE).map_err(fault)?;
         let bound = listener.local_addr().map_err(fault)?;
         self.listener = Some(listener);

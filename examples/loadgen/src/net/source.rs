@@ -1,7 +1,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use mio::net::TcpStream;
+use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Addresses that the links come from when the server is on loopback, from 127.0.1.1 on. One address has some 28,000 ports for
@@ -23,6 +23,18 @@ pub(crate) fn connect(server: SocketAddr, source: usize) -> io::Result<TcpStream
         _ => {}
     }
     Ok(TcpStream::from_std(socket.into()))
+}
+
+/// Connections that wait to be taken. With the standard library's 128, a storm's SYNs are dropped and come again after a second.
+const BACKLOG: i32 = 4_096;
+
+/// Takes connections on `address`.
+pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(TcpListener::from_std(socket.into()))
 }
 
 fn source_address(server: IpAddr, source: usize) -> Option<IpAddr> {
