@@ -1,4 +1,6 @@
 use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use im_core::logic::{Logic, Policy, Ports};
@@ -8,7 +10,7 @@ use im_core::router::{Bus, Routes};
 use im_core::session::SessionLimits;
 use im_core::storage::Store;
 use im_proto::CmdId;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use super::{Server, ServerError};
 use crate::clock::SystemClock;
@@ -135,8 +137,33 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// Connections that wait to be taken; the system may allow fewer (`net.core.somaxconn`, 4,096 on Linux). With the usual 128, SYNs of a
+/// reconnect storm are dropped and come again after a second.
+const BACKLOG: u32 = 4_096;
+
 async fn listen(address: String) -> Result<TcpListener, ServerError> {
-    TcpListener::bind(&address).await.map_err(|source| ServerError::Listen { address, source })
+    bind_first(&address).await.map_err(|source| ServerError::Listen { address, source })
+}
+
+/// Listens on the first of the host's addresses that works.
+async fn bind_first(address: &str) -> io::Result<TcpListener> {
+    let mut failure = io::ErrorKind::AddrNotAvailable.into();
+    for address in tokio::net::lookup_host(address).await? {
+        match bind(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // So that a restarted server need not wait for the links of the one before to be forgotten.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 fn commands(
