@@ -16,7 +16,7 @@ const SHORT: &[&str] = &[
     "--rounds",
     "1",
     "--seconds",
-    "0.3",
+    "0.5",
     "--warmup",
     "0.1",
     "--max-others",
