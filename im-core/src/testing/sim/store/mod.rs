@@ -3,7 +3,8 @@
 //!
 //! With two shards it is two databases. Users are spread over them; a message between the two is stored with its sender together with the
 //! intent to copy it, and a relay copies pending intents to the receivers' shard in the senders' order, before and after crashes. It is
-//! answered when both copies are durable.
+//! answered when both copies are durable. The conformance suite holds for one shard; what two databases cannot give without a common
+//! transaction is the batch's order of different senders in a receiver's timeline, and the check of a msgid in the other shard.
 //!
 //! It also fails calls: before they take effect, after, for a part of a batch, and by not answering at all.
 
