@@ -4,6 +4,9 @@ use std::process::ExitCode;
 /// Why a run gives no figures, by whose fault it is: the exit code tells them apart.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
+    /// The command line asks for what there is not.
+    #[error("{0}")]
+    Usage(String),
     /// The server broke a promise: lost, doubled or reordered something, refused a right login, cut a link, died.
     #[error("the server is at fault: {0}")]
     Product(String),
@@ -16,10 +19,11 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    /// 1 product, 3 harness, 4 environment; 2 is a wrong command line.
+    /// 1 product, 2 usage, as clap's own, 3 harness, 4 environment.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Fault::Product(_) => 1,
+            Fault::Usage(_) => 2,
             Fault::Harness(_) => 3,
             Fault::Environment(_) => 4,
         })

@@ -72,7 +72,7 @@ fn size(number: u32) -> usize {
 
 fn fan_out(scenario: &FanOut, run: &RunArgs) -> Result<(), Fault> {
     if !run.floor_only {
-        return Err(Fault::Harness("fanout measures the floor only: say --floor-only".to_owned()));
+        return Err(Fault::Usage("fanout measures the floor only: say --floor-only".to_owned()));
     }
     measure(scenario, run)
 }
@@ -141,7 +141,7 @@ fn measure(scenario: &dyn Scenario, run: &RunArgs) -> Result<(), Fault> {
 fn pull(args: &PullArgs) -> Result<(), Fault> {
     let run = &args.run;
     if run.floor_only {
-        return Err(Fault::Harness("pull needs a server to send to: say --spawn or --server".to_owned()));
+        return Err(Fault::Usage("pull needs a server to send to: say --spawn or --server".to_owned()));
     }
     let stage = Stage::set(run)?;
     let seed = Seed { users: args.users, messages: args.messages.into(), size: size(args.size) };
@@ -175,7 +175,7 @@ impl<'a> Stage<'a> {
     /// Raises and pins this process, and finds what is to be started.
     fn set(run: &'a RunArgs) -> Result<Self, Fault> {
         if !run.spawn && !run.floor_only && run.server.is_none() {
-            return Err(Fault::Harness("say what to measure: --spawn, --server or --floor-only".to_owned()));
+            return Err(Fault::Usage("say what to measure: --spawn, --server or --floor-only".to_owned()));
         }
         let progress = Progress::new("set-up".to_owned());
         let shield = (!run.no_raise).then(Shield::raise);

@@ -122,6 +122,7 @@ fn a_missing_program_is_the_environments_fault_and_a_wrong_word_is_the_users() {
     assert_eq!(code(&["echo"], &["--spawn", "--standalone", "/nonexistent/im-standalone"]), Some(4));
     assert_eq!(code(&["echo"], &["--spawn", "--nonsense"]), Some(2));
     assert_eq!(code(&["echo"], &["--spawn", "--floor-only"]), Some(2));
+    assert_eq!(code(&["echo"], &[]), Some(2));
 }
 
 #[test]

@@ -215,13 +215,13 @@ impl Round {
 
     /// Waits for what is under way, asks for what seems lost, and in the end gives up on it.
     fn drain(&mut self, net: &mut Net, now: Nanos) -> Wake {
-        let missing = |pair: &Pair| pair.check.lost(pair.sent) > 0;
-        if self.pairs.iter().all(|pair| pair.all_acked() && !missing(pair)) || now.since(self.last) > LOST {
+        let settled = |pair: &Pair| (pair.all_acked() && !pair.misses_some()) || pair.has_lost_some();
+        if self.pairs.iter().all(settled) || now.since(self.last) > LOST {
             return Wake::Done;
         }
         if self.dialect == Dialect::Im && !self.asked && now.since(self.last) > ASK {
             self.asked = true;
-            for pair in self.pairs.iter_mut().filter(|pair| missing(pair)) {
+            for pair in self.pairs.iter_mut().filter(|pair| pair.misses_some()) {
                 pair.pull(net);
             }
         }

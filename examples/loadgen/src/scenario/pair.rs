@@ -31,6 +31,8 @@ pub(super) struct Pair {
     confirmed: i64,
     pulls: u32,
     pulling: bool,
+    /// Whether the last pull found nothing that the receiver does not hold.
+    at_head: bool,
     pub(super) check: OrderCheck,
 }
 
@@ -59,6 +61,7 @@ impl Pair {
             confirmed: receiver.head,
             pulls: 0,
             pulling: false,
+            at_head: false,
             check: OrderCheck::default(),
         }
     }
@@ -122,15 +125,27 @@ impl Pair {
     /// The pull under way is answered, up to `head`.
     pub(super) fn page_ended(&mut self, net: &mut Net, head: i64) {
         self.pulling = false;
-        if self.receiver_version < head {
+        self.at_head = self.receiver_version >= head;
+        if !self.at_head {
             self.pull(net);
         }
+    }
+
+    /// Whether messages are missing.
+    pub(super) fn misses_some(&self) -> bool {
+        self.check.lost(self.sent) > 0
+    }
+
+    /// Whether what is missing will not come: everything is acked, and the receiver's timeline ends without it.
+    pub(super) fn has_lost_some(&self) -> bool {
+        self.all_acked() && self.misses_some() && self.at_head && !self.pulling
     }
 
     pub(super) fn pull(&mut self, net: &mut Net) {
         if !std::mem::replace(&mut self.pulling, true)
             && let Some(out) = net.out(self.receiver)
         {
+            self.at_head = false;
             self.pulls += 1;
             put_pull(out, Seq(1 + self.pulls), self.receiver_version, PAGE);
         }
@@ -150,6 +165,7 @@ impl Pair {
         if let Some(version) = kept.version {
             self.receiver_version = version;
         }
+        self.at_head = false;
         let stamp = Stamp::read(kept.content).filter(|stamp| stamp.stream == self.stream);
         let Some(stamp) = stamp.filter(|stamp| stamp.number < self.sent) else {
             return Err(Fault::Product("a message arrived that nobody sent here".to_owned()));

@@ -1,0 +1,181 @@
+//! Servers that break a promise, and that the load generator must catch.
+#![allow(clippy::unwrap_used)]
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use im_proto::v1::{AuthRequest, AuthResponse, C2cPush, C2cRequest, C2cResponse, PullResponse};
+use im_proto::{CmdId, Decoder, Frame, Seq};
+use prost::Message;
+use prost::bytes::BytesMut;
+
+/// What is done to the message with this number.
+const VICTIM: usize = 3;
+
+#[derive(Clone, Copy)]
+enum Fault {
+    None,
+    Lost,
+    Doubled,
+    Reordered,
+    AckedTwice,
+}
+
+/// A server for one pair, without a store.
+struct Broken {
+    fault: Fault,
+    receiver: Mutex<Option<TcpStream>>,
+    /// The receiver's newest version.
+    head: Mutex<i64>,
+}
+
+impl Broken {
+    /// Takes two links; where.
+    fn serve(fault: Fault) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let server = Arc::new(Broken { fault, receiver: Mutex::default(), head: Mutex::default() });
+        std::thread::spawn(move || {
+            for link in listener.incoming() {
+                let server = server.clone();
+                std::thread::spawn(move || server.link(link.unwrap()));
+            }
+        });
+        address
+    }
+
+    fn link(&self, mut link: TcpStream) {
+        let mut arrived = BytesMut::new();
+        let mut contents = Vec::new();
+        let mut piece = [0; 4_096];
+        while let Ok(read @ 1..) = link.read(&mut piece) {
+            arrived.extend_from_slice(&piece[..read]);
+            while let Some(frame) = Decoder::default().decode(&mut arrived).unwrap() {
+                self.answer(&mut link, &frame, &mut contents);
+            }
+        }
+    }
+
+    fn answer(&self, link: &mut TcpStream, frame: &Frame, contents: &mut Vec<prost::bytes::Bytes>) {
+        match frame.cmd {
+            CmdId::AUTH => {
+                let request = AuthRequest::decode(frame.body.clone()).unwrap();
+                if request.uid.ends_with("-1") {
+                    *self.receiver.lock().unwrap() = Some(link.try_clone().unwrap());
+                }
+                write(link, frame.cmd, frame.seq, &AuthResponse::default());
+            }
+            CmdId::C2C_SEND => {
+                contents.push(C2cRequest::decode(frame.body.clone()).unwrap().content);
+                self.store(link, frame, contents);
+            }
+            CmdId::PULL => {
+                let head = *self.head.lock().unwrap();
+                let empty = PullResponse { next_offset: head, head, ..PullResponse::default() };
+                write(link, frame.cmd, frame.seq, &empty);
+            }
+            _ => {}
+        }
+    }
+
+    fn store(&self, link: &mut TcpStream, frame: &Frame, contents: &[prost::bytes::Bytes]) {
+        let number = contents.len() - 1;
+        let ack = C2cResponse { version: i64::try_from(number).unwrap() + 1, ..C2cResponse::default() };
+        write(link, frame.cmd, frame.seq, &ack);
+        let pushed: &[usize] = match (self.fault, number) {
+            (Fault::Lost, VICTIM) => &[],
+            (Fault::Doubled, VICTIM) => &[VICTIM, VICTIM],
+            (Fault::Reordered, VICTIM) => &[],
+            (Fault::Reordered, 4) => &[4, VICTIM],
+            (Fault::AckedTwice, VICTIM) => {
+                write(link, frame.cmd, frame.seq, &ack);
+                &[VICTIM]
+            }
+            _ => &[number],
+        };
+        for number in pushed {
+            self.push(contents[*number].clone());
+        }
+    }
+
+    fn push(&self, content: prost::bytes::Bytes) {
+        let mut head = self.head.lock().unwrap();
+        *head += 1;
+        let push = C2cPush { content, version: *head, ..C2cPush::default() };
+        write(self.receiver.lock().unwrap().as_mut().unwrap(), CmdId::C2C_PUSH, Seq::PUSH, &push);
+    }
+}
+
+/// The other end may have given up.
+fn write(link: &mut TcpStream, cmd: CmdId, seq: Seq, body: &impl Message) {
+    let mut bytes = BytesMut::new();
+    Frame { client_version: 1, cmd, seq, body: body.encode_to_vec().into() }.encode(&mut bytes);
+    let _ = link.write_all(&bytes);
+}
+
+/// Runs one pair against a server with this fault: the exit code, and what was said.
+fn run(fault: Fault) -> (Option<i32>, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("secret");
+    std::fs::write(&secret, "00".repeat(32)).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_im-loadgen"));
+    command.args([
+        "c2c",
+        "--pairs",
+        "1",
+        "--window",
+        "8",
+        "--rounds",
+        "1",
+        "--seconds",
+        "0.5",
+        "--warmup",
+        "0",
+    ]);
+    command.args([
+        "--no-floor",
+        "--no-raise",
+        "--no-pin",
+        "--max-others",
+        "1000000",
+        "--max-drift",
+        "1000000",
+    ]);
+    command.args(["--server", &Broken::serve(fault), "--token-secret"]).arg(&secret);
+    let output = command.output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn assert_caught(fault: Fault, said: &str) {
+    let (code, stderr) = run(fault);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains(said), "{stderr}");
+}
+
+#[test]
+fn a_server_that_keeps_its_promises_is_at_no_fault() {
+    let (code, stderr) = run(Fault::None);
+    assert_eq!(code, Some(0), "{stderr}");
+}
+
+#[test]
+fn a_lost_message_is_caught() {
+    assert_caught(Fault::Lost, "1 messages lost, 0 doubled, 0 reordered");
+}
+
+#[test]
+fn a_doubled_message_is_caught() {
+    assert_caught(Fault::Doubled, "0 messages lost, 1 doubled, 0 reordered");
+}
+
+#[test]
+fn a_reordered_message_is_caught() {
+    assert_caught(Fault::Reordered, "0 messages lost, 0 doubled, 1 reordered");
+}
+
+#[test]
+fn a_second_ack_is_caught() {
+    assert_caught(Fault::AckedTwice, "an ack for sequence number 5, which waits for none");
+}
