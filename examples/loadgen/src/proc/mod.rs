@@ -17,15 +17,32 @@ pub(crate) struct Pid(pub(crate) u32);
 /// `/proc` counts CPU time in hundredths of a second (`USER_HZ`, which is 100 on every Linux architecture but Alpha).
 const TICKS_PER_SECOND: f64 = 100.0;
 
+/// User and system time are each cut to hundredths of a second.
+const COARSE: f64 = 0.03;
+
 impl Pid {
     pub(crate) fn own() -> Self {
         Pid(std::process::id())
     }
 
     /// CPU seconds that all its threads have used, the ended ones included. `None` if it is gone.
+    ///
+    /// To the nanosecond while no thread that worked has ended, else to some hundredths of a second.
     pub(crate) fn cpu_seconds(self) -> Option<f64> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0)).ok()?;
-        Some(Stat::parse(&stat)?.own as f64 / TICKS_PER_SECOND)
+        let coarse = Stat::parse(&stat)?.own as f64 / TICKS_PER_SECOND;
+        let fine = self.live_threads_seconds().filter(|fine| (fine - coarse).abs() < COARSE);
+        Some(fine.unwrap_or(coarse))
+    }
+
+    /// CPU seconds that the threads which live now have used.
+    fn live_threads_seconds(self) -> Option<f64> {
+        let mut nanos = 0;
+        for thread in fs::read_dir(format!("/proc/{}/task", self.0)).ok()? {
+            let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+            nanos += text.split(' ').next()?.parse::<u64>().ok()?;
+        }
+        Some(nanos as f64 / 1e9)
     }
 
     /// Bytes in memory now.
