@@ -50,6 +50,20 @@ class Bystanders(threading.Thread):
         assert self.slowest < 5, f"a message took {self.slowest} s"
 
 
+class Forger(WireTest):
+    def test_a_name_cannot_forge_a_line_of_the_log(self):
+        link = self.login(self.user("forger"))
+        sent = link.call(im.C2C_SEND, {2: "nobody\nFORGED \x1b[31m", 3: b"hi"})
+        self.assertEqual(sent.get(14, 0), 0)
+        until = time.monotonic() + 20
+        while "FORGED" not in self.server.logged():
+            self.assertLess(time.monotonic(), until, "nobody is to be woken")
+            time.sleep(0.1)
+        line = next(line for line in self.server.logged().splitlines() if "FORGED" in line)
+        self.assertIn("would wake", line)
+        self.assertNotIn("\x1b", line)
+
+
 class Hostile(WireTest):
     flags = ("--auth-seconds", "3")
 
