@@ -17,8 +17,20 @@ const AHEAD: usize = 1_024;
 /// Cursors that moved since the last flush, and devices that acknowledge message by message.
 #[derive(Debug, Default)]
 pub(super) struct AckBook {
-    dirty: BTreeMap<(Uid, DeviceId), Version>,
-    single: BTreeMap<(Uid, DeviceId), Single>,
+    dirty: BTreeMap<Key, Version>,
+    single: BTreeMap<Key, Single>,
+    /// Devices whose single acknowledgements are being looked up.
+    asking: BTreeMap<Key, Asking>,
+}
+
+type Key = (Uid, DeviceId);
+
+#[derive(Debug, Default)]
+struct Asking {
+    /// Look-ups on their way.
+    count: usize,
+    /// The device's link has gone since: nothing of it is to stay.
+    left: bool,
 }
 
 /// A device that acknowledges single messages.
@@ -59,7 +71,37 @@ impl AckBook {
 
     /// The device's link is gone.
     pub(super) fn leave(&mut self, uid: &Uid, device: &DeviceId) {
-        self.single.remove(&(uid.clone(), device.clone()));
+        let key = (uid.clone(), device.clone());
+        self.single.remove(&key);
+        if let Some(asking) = self.asking.get_mut(&key) {
+            asking.left = true;
+        }
+    }
+
+    /// A look-up begins, which may yet bring something of the device into the book.
+    fn asks(&mut self, key: &Key) {
+        let asking = self.asking.entry(key.clone()).or_default();
+        asking.count += 1;
+        asking.left = false;
+    }
+
+    /// A look-up is over.
+    fn asked(&mut self, key: &Key) {
+        let Some(asking) = self.asking.get_mut(key) else { return };
+        asking.count -= 1;
+        if asking.count == 0 {
+            let left = asking.left;
+            self.asking.remove(key);
+            if left {
+                self.single.remove(key);
+            }
+        }
+    }
+
+    /// Whether nothing of any device's single acknowledgements is left.
+    #[cfg(test)]
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.single.is_empty() && self.asking.is_empty()
     }
 
     /// What is to be stored. What cannot be stored is put back with [`up_to`](Self::up_to).
@@ -111,13 +153,39 @@ pub(super) fn take(logic: Arc<Logic>, acks: Vec<Ack>) -> impl Future<Output = ()
             Acked::Message(msgid) => single.push((ack.caller, msgid)),
         }
     }
+    let lookup = Lookup::of(logic.clone(), &single);
     async move {
+        let _until_done = lookup;
         if let Err(failure) = logic.acked_singly(single).await {
             tracing::warn!(
                 error = &failure as &dyn std::error::Error,
                 "acknowledgements are lost; devices are hinted again"
             );
         }
+    }
+}
+
+/// Look-ups on their way, in the book for as long as this lives: they end after the leave of a link that asked for them.
+struct Lookup {
+    logic: Arc<Logic>,
+    keys: Vec<Key>,
+}
+
+impl Lookup {
+    fn of(logic: Arc<Logic>, acks: &[(Arc<Caller>, MsgId)]) -> Self {
+        let keys: Vec<Key> =
+            acks.iter().map(|(caller, _)| (caller.uid.clone(), caller.device.clone())).collect();
+        let mut book = lock(&logic.acks);
+        keys.iter().for_each(|key| book.asks(key));
+        drop(book);
+        Self { logic, keys }
+    }
+}
+
+impl Drop for Lookup {
+    fn drop(&mut self) {
+        let mut book = lock(&self.logic.acks);
+        self.keys.iter().for_each(|key| book.asked(key));
     }
 }
 
@@ -185,7 +253,7 @@ impl Logic {
                     lock(&self.acks).up_to(&ack.uid, &ack.device, ack.version);
                 }
                 Err(failure) if failure.kind() == StoreErrorKind::AheadOfHead => {
-                    tracing::debug!(uid = %ack.uid, version = %ack.version, "refused an acknowledgement above the head");
+                    tracing::debug!(uid = ?ack.uid.as_str(), version = %ack.version, "refused an acknowledgement above the head");
                 }
                 Err(failure) => {
                     tracing::error!(error = &failure as &dyn std::error::Error, "an acknowledgement is lost");
@@ -232,6 +300,30 @@ mod tests {
         assert_eq!(book.one(&bob, &phone, Version(2)), None);
         book.start(&bob, &phone, Version(1));
         assert_eq!(book.drain()[0].version, Version(i64::MAX));
+    }
+
+    #[test]
+    fn a_link_that_leaves_while_its_acknowledgement_is_looked_up_leaves_nothing() {
+        let (mut book, bob, phone) = book();
+        let key = (bob.clone(), phone.clone());
+        book.asks(&key);
+        book.leave(&bob, &phone);
+        book.start(&bob, &phone, Version(4));
+        book.asked(&key);
+        assert!(book.single.is_empty() && book.asking.is_empty());
+    }
+
+    #[test]
+    fn a_look_up_that_ends_takes_nothing_from_the_devices_next_link() {
+        let (mut book, bob, phone) = book();
+        let key = (bob.clone(), phone.clone());
+        book.asks(&key);
+        book.leave(&bob, &phone);
+        book.asks(&key);
+        book.start(&bob, &phone, Version(4));
+        book.asked(&key);
+        book.asked(&key);
+        assert_eq!(book.one(&bob, &phone, Version(5)), Some(Version(5)));
     }
 
     #[test]
