@@ -50,8 +50,23 @@ impl Logic {
         let registration =
             self.ports.routes.register(route(login, self.ports.clock.now()), self.policy.kick).await?;
         self.kick(registration.evicted, KickReason::LoggedInElsewhere).await;
+        self.bound_links(&login.caller.uid).await?;
         let head = self.head(&login.caller.uid).await?;
         Ok(Granted { head: head.head, server_time: self.ports.clock.now(), expires_at: identity.expires_at })
+    }
+
+    /// Removes the oldest of a user's logins beyond [`Policy::links_per_user`](super::Policy::links_per_user). Of racing logins each
+    /// removes the same oldest ones, so that a few too many may stay until the next.
+    async fn bound_links(&self, uid: &Uid) -> Result<(), RouteError> {
+        let found = self.ports.routes.find(vec![uid.clone()]).await?;
+        let mut routes = found.into_iter().next().unwrap_or_default();
+        let surplus = routes.len().saturating_sub(self.policy.links_per_user.max(1));
+        routes.truncate(surplus);
+        if !routes.is_empty() {
+            self.remove(routes.iter().map(|route| (uid.clone(), route.conn)).collect()).await;
+            self.kick(routes, KickReason::LoggedInElsewhere).await;
+        }
+        Ok(())
     }
 
     async fn authenticate(&self, login: &Login) -> Result<Identity, Failure> {

@@ -22,6 +22,7 @@ mod tests;
 mod version;
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt;
@@ -166,7 +167,20 @@ impl Logic {
         groups
     }
 
+    /// A panic, of a command or of an adapter, answers with [`ErrorCode::Unavailable`]: a link waits for its answers before it is read on.
     fn serve_command(self: &Arc<Self>, cmd: CmdId, requests: Vec<Request>) -> BoxFuture<'static, Vec<Reply>> {
+        let asked: Vec<_> = requests.iter().map(|request| (request.caller.conn, request.ticket)).collect();
+        let served = AssertUnwindSafe(self.answer(cmd, requests)).catch_unwind();
+        async move {
+            served.await.unwrap_or_else(|_| {
+                tracing::error!(%cmd, "a handler panicked; its requests are answered as unavailable");
+                asked.into_iter().map(|(conn, ticket)| reply::unavailable(conn, ticket)).collect()
+            })
+        }
+        .boxed()
+    }
+
+    fn answer(self: &Arc<Self>, cmd: CmdId, requests: Vec<Request>) -> BoxFuture<'static, Vec<Reply>> {
         let logic = self.clone();
         match cmd {
             CmdId::C2C_SEND => c2c::send(logic, requests).boxed(),

@@ -10,6 +10,9 @@ use crate::router::KickPolicy;
 pub struct Policy {
     /// Which older logins a new one removes. Default: those from the same type of device.
     pub kick: KickPolicy,
+    /// Links of one user at one time, at least 1, whatever `kick` allows; a login on top removes the oldest. Default 64. Every message
+    /// to a user goes to all its links, so that without a bound one account could take the server for itself.
+    pub links_per_user: usize,
     /// Bytes of content that a message may have. Default 256 KiB; with the rest of its entry it must fit one frame.
     pub max_content: usize,
     /// Entries of a page where the client asks for no number. Default 10, as the protocol says.
@@ -37,6 +40,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             kick: KickPolicy::default(),
+            links_per_user: 64,
             max_content: 256 << 10,
             default_page: 10,
             max_page: 500,

@@ -4,7 +4,8 @@ use im_proto::ErrorCode;
 use im_proto::v1::ErrorResponse;
 use prost::Message as _;
 
-use crate::session::{Reply, Request};
+use crate::id::ConnId;
+use crate::session::{Reply, Request, Ticket};
 use crate::storage::{StoreError, StoreErrorKind};
 
 pub(super) fn error(request: &Request, code: ErrorCode) -> Reply {
@@ -14,6 +15,13 @@ pub(super) fn error(request: &Request, code: ErrorCode) -> Reply {
 pub(super) fn error_with(request: &Request, code: ErrorCode, message: String) -> Reply {
     let body = ErrorResponse { err_code: code.code(), err_msg: message };
     request.reply(body.encode_to_vec().into())
+}
+
+/// The answer to a request that is not at hand any more.
+pub(super) fn unavailable(conn: ConnId, ticket: Ticket) -> Reply {
+    let code = ErrorCode::Unavailable;
+    let body = ErrorResponse { err_code: code.code(), err_msg: code.to_string() };
+    Reply { conn, ticket, body: body.encode_to_vec().into() }
 }
 
 pub(super) fn ok(request: &Request, body: &impl prost::Message) -> Reply {

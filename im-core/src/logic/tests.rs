@@ -193,7 +193,10 @@ impl Bench {
             authenticator: Arc::new(TokenSays),
             wake_up: woken.clone(),
             clock: Arc::new(SharedClock(clock.clone())),
-            commands: BTreeMap::from([(CmdId(5_000), Arc::new(Echo) as Arc<dyn Command>)]),
+            commands: BTreeMap::from([
+                (CmdId(5_000), Arc::new(Echo) as Arc<dyn Command>),
+                (CmdId(5_001), Arc::new(Panics) as Arc<dyn Command>),
+            ]),
         };
         let mut pool = LocalPool::new();
         let started = Logic::start(ports, policy, "test");
@@ -286,6 +289,15 @@ struct Echo;
 impl Command for Echo {
     async fn serve(&self, requests: Vec<Request>) -> Vec<Reply> {
         requests.iter().map(|request| request.reply(request.body.clone())).collect()
+    }
+}
+
+struct Panics;
+
+#[async_trait]
+impl Command for Panics {
+    async fn serve(&self, _: Vec<Request>) -> Vec<Reply> {
+        panic!("as the test wants it");
     }
 }
 
@@ -534,6 +546,45 @@ fn a_login_of_the_same_device_type_kicks_the_older_one() {
     let links = vec![(old.uid.clone(), old.conn), (phone.uid.clone(), phone.conn)];
     let evicted = bench.logic.evicted(links);
     assert_eq!(bench.pool.run_until(evicted).unwrap(), [old.conn]);
+}
+
+#[test]
+fn a_user_with_too_many_links_loses_the_oldest() {
+    let mut bench = Bench::with(Policy { links_per_user: 2, ..Policy::default() });
+    let mut links: Vec<ConnId> = Vec::new();
+    for kind in [DeviceType::WEB, DeviceType::IOS, DeviceType::TABLET] {
+        let (caller, verdict) = bench.log_in_on("alice", "alice", kind);
+        assert!(matches!(verdict, Verdict::Granted(_)), "{verdict:?}");
+        links.push(caller.conn);
+    }
+    assert_eq!(bench.carried(), [(links[0], Err(KickReason::LoggedInElsewhere))]);
+    let alice = Uid::new("alice").unwrap();
+    let all = links.iter().map(|conn| (alice.clone(), *conn)).collect();
+    assert_eq!(bench.pool.run_until(bench.logic.evicted(all)).unwrap(), [links[0]]);
+}
+
+#[test]
+fn a_handler_that_panics_is_answered_as_unavailable() {
+    let mut bench = Bench::new();
+    let alice = bench.log_in("alice");
+    let asked = vec![request(&alice, CmdId(5_001), 1, &()), request(&alice, CmdId(5_001), 2, &())];
+    let replies = bench.turn(asked);
+    let codes = replies.iter().map(|reply| ErrorResponse::decode(reply.body.clone()).unwrap().err_code);
+    assert_eq!(codes.collect::<Vec<_>>(), [7, 7]);
+}
+
+#[test]
+fn a_link_that_acknowledges_and_leaves_at_once_is_forgotten() {
+    let mut bench = Bench::new();
+    let alice = bench.log_in("alice");
+    let sent: C2cResponse = bench.ask(send(&alice, 1, "alice", "k", "hi"));
+    let acks = vec![Ack { caller: alice.clone(), of: Acked::Message(MsgId(sent.msgid)) }];
+    let groups = bench.logic.serve(Turn { acks, leaves: vec![alice], ..Turn::default() });
+    bench.pool.run_until(futures::future::join_all(groups));
+    assert!(lock(&bench.logic.acks).is_forgotten());
+    assert_eq!(bench.cursor("alice"), None);
+    bench.pass(Duration::from_secs(2));
+    assert_eq!(bench.cursor("alice"), Some(1));
 }
 
 #[test]

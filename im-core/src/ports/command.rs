@@ -6,7 +6,7 @@ use crate::session::{Reply, Request};
 #[async_trait]
 pub trait Command: Send + Sync + 'static {
     /// Serves the requests of one turn, possibly of many links. Make each answer with [`Request::reply`]. A request that gets no
-    /// answer stays in flight until its link closes.
+    /// answer stays in flight until its link closes; if this panics, all get [`Unavailable`](im_proto::ErrorCode::Unavailable).
     ///
     /// # Cancel safety
     /// The future is dropped only when the server stops.
