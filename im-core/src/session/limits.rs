@@ -18,6 +18,11 @@ pub struct SessionLimits {
     /// Bytes of requests without a reply; the link is not read beyond them. Default 2 MiB, so that the largest frame always
     /// has room.
     pub bytes_in_flight: u32,
+    /// Frames a second before the login, which needs one; the link is not read faster. Default 10. Anyone may open links, and
+    /// what those without a login ask for must not keep the others waiting.
+    pub frames_per_second_before_auth: u32,
+    /// Frames at once before the login. Default 16.
+    pub burst_before_auth: u32,
     /// Frames a second, sustained; the link is not read faster. Default 20,000: high, since it is the store's share of a single link
     /// that this protects.
     pub frames_per_second: u32,
@@ -34,6 +39,8 @@ impl Default for SessionLimits {
             kick_grace: Duration::from_secs(3),
             requests_in_flight: 1_024,
             bytes_in_flight: 2 << 20,
+            frames_per_second_before_auth: 10,
+            burst_before_auth: 16,
             frames_per_second: 20_000,
             burst: 2_000,
         }

@@ -67,7 +67,7 @@ impl Session {
             client_version: None,
             idle: limits.idle,
             deadline: now + limits.auth_deadline,
-            rate: Rate::new(limits.frames_per_second, limits.burst),
+            rate: Rate::new(limits.frames_per_second_before_auth, limits.burst_before_auth),
             requests_in_flight: 0,
             bytes_in_flight: 0,
             limits,
@@ -202,6 +202,7 @@ impl Session {
         let body = frame::granted(granted, pending.noop_version);
         effects.push(Effect::Write(frame::reply(&pending.ticket, body)));
         self.deadline = now + self.idle;
+        self.rate = Rate::new(self.limits.frames_per_second, self.limits.burst);
         self.state = State::Ready(Ready {
             caller: pending.caller,
             noop_version: pending.noop_version,

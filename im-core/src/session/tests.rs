@@ -392,11 +392,26 @@ fn a_link_with_too_much_in_flight_is_not_read_until_replies_come() {
 fn a_link_over_its_rate_is_not_read_for_a_while() {
     let limits = SessionLimits { frames_per_second: 10, burst: 2, ..SessionLimits::default() };
     let mut link = Link::with(limits);
+    link.log_in(AuthRequest::default(), granted());
     link.frame(CmdId::NOOP, Seq::NOOP.0, ());
+    assert!(link.session.may_read(link.now));
     link.frame(CmdId::NOOP, Seq::NOOP.0, ());
     assert!(!link.session.may_read(link.now));
     let again = link.session.next_read(link.now).unwrap();
     assert!(link.session.may_read(again));
+}
+
+#[test]
+fn a_link_without_a_login_is_read_slowly_and_one_with_it_is_not() {
+    let limits = SessionLimits { burst_before_auth: 3, ..SessionLimits::default() };
+    let mut link = Link::with(limits);
+    for _ in 0..3 {
+        assert!(link.session.may_read(link.now));
+        link.frame(CmdId::NOOP, Seq::NOOP.0, ());
+    }
+    assert!(!link.session.may_read(link.now));
+    link.log_in(AuthRequest::default(), granted());
+    assert!(link.session.may_read(link.now));
 }
 
 #[test]
