@@ -3,7 +3,7 @@ use std::time::Duration;
 /// What a gate takes on. Change what you need of [`Default`].
 ///
 /// With `c` links that read nothing, a gate holds at most `c × outbound_budget` bytes for them, and that only until
-/// `write_stall` has passed.
+/// `write_stall` has passed; however many they are and whatever they take, no more than `shard_outbound` a shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GateLimits {
@@ -22,10 +22,14 @@ pub struct GateLimits {
     pub frames_per_link: usize,
     /// Bytes of one link in one turn, give or take one read of 64 KiB. Default 256 KiB.
     pub bytes_per_link: usize,
-    /// Bytes of frames of one shard's links that are not complete yet. The link whose frame grows beyond is cut. Default 64 MiB.
+    /// Bytes of frames of one shard's links that are not complete yet. The link whose frame grows beyond is cut; one without a login
+    /// at half of it, so that connections which anyone may open leave the others room. Default 64 MiB.
     pub shard_partial_frames: usize,
     /// Bytes that wait to be written to one link. A frame that comes on top cuts the link. Default 1 MiB.
     pub outbound_budget: usize,
+    /// Bytes that wait to be written to all links of one shard. Beyond, those that have not taken everything for the longest time are
+    /// cut: taking a byte now and then saves no one. Default 256 MiB.
+    pub shard_outbound: usize,
     /// Above this many bytes waiting to be written a link is not read. Default 64 KiB.
     pub outbound_low_water: usize,
     /// Bytes of requests of one shard without an answer; at so many, none of its links is read. Default 16 MiB.
@@ -61,6 +65,7 @@ impl Default for GateLimits {
             bytes_per_link: 256 << 10,
             shard_partial_frames: 64 << 20,
             outbound_budget: 1 << 20,
+            shard_outbound: 256 << 20,
             outbound_low_water: 64 << 10,
             shard_bytes_in_flight: 16 << 20,
             page_weight: 512 << 10,

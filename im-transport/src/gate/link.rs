@@ -77,6 +77,9 @@ pub(super) enum Cut {
     /// The shard's links hold more than [`GateLimits::shard_partial_frames`].
     #[error("too much of incomplete frames")]
     PartialFrames,
+    /// The shard's links have more to take than [`GateLimits::shard_outbound`], this one for the longest time.
+    #[error("slow reader: too much waits for all links together")]
+    Backlog,
     /// Nothing was written for [`GateLimits::write_stall`].
     #[error("slow reader: takes nothing")]
     WriteStall,
@@ -234,7 +237,8 @@ impl Link {
         self.outbox.get_or_insert_default().push(frame);
     }
 
-    fn queued(&self) -> usize {
+    /// Bytes that wait to be written.
+    pub(super) fn queued(&self) -> usize {
         self.outbox.as_ref().map_or(0, |outbox| outbox.len())
     }
 
@@ -315,7 +319,11 @@ impl Link {
         if input.is_empty() || !matches!(self.ending, Ending::Open) {
             return;
         }
-        if input.len() > SMALL && work.rests + input.len() > work.limits.shard_partial_frames {
+        let (small, most) = match self.session.caller() {
+            Some(_) => (SMALL, work.limits.shard_partial_frames),
+            None => (0, work.limits.shard_partial_frames / 2),
+        };
+        if input.len() > small && work.rests + input.len() > most {
             return self.cut(now, Cut::PartialFrames, work);
         }
         work.rests += input.len();
@@ -328,8 +336,10 @@ impl Link {
             // Takes the old memory again if no frame holds it any more.
             work.scratch.reserve(SCRATCH);
         }
+        // What is read beyond the rate has to be kept, so a link without a login gets no more than a frame at once.
+        let most = if self.session.caller().is_some() { SCRATCH } else { work.limits.max_frame_before_auth };
         let mut cx = Context::from_waker(&self.waker);
-        stream::poll_read(&mut self.stream, &mut cx, &mut work.scratch)
+        stream::poll_read(&mut self.stream, &mut cx, &mut work.scratch, most)
     }
 
     /// Writes what the stream takes.

@@ -28,13 +28,14 @@
 //! | requests of a link without an answer, or frames a second | the link is not read until there is room ([`SessionLimits`]) |
 //! | pages of messages for a link, more than one | the next request waits, and what is behind it |
 //! | requests of a shard without an answer | no link of it is read until there is room |
-//! | incomplete frames of a shard's links together, in bytes | the link whose frame grows is cut |
+//! | incomplete frames of a shard's links together, in bytes | the link whose frame grows is cut; links without a login at half of it |
 //! | bytes to write to a link, more than [`outbound_low_water`](GateLimits::outbound_low_water) | the link is not read |
 //! | bytes to write to a link, more than [`outbound_budget`](GateLimits::outbound_budget), or none taken for [`write_stall`](GateLimits::write_stall) | the link is cut |
+//! | bytes to write to all links of a shard | those that have not taken everything for the longest time are cut |
 //! | pushes for a shard that does not keep up | the oldest are dropped, kicks never; receivers find the gap and pull |
 //! | logins of a shard without an answer | the next one is told to try again |
 //!
-//! A panic in a part that the integrator brought, an authenticator or a command, is logged and costs its own requests their answers;
+//! A panic in a part that the integrator brought, an authenticator or a command, is logged, and its own requests are told to try again;
 //! other links do not notice.
 //!
 //! A link that is closed, not cut, gets [`linger`](GateLimits::linger) to take what was queued. Then its writing half is ended and it
@@ -42,6 +43,7 @@
 
 mod admission;
 mod audit;
+mod backlog;
 mod dispatch;
 mod in_flight;
 mod limits;

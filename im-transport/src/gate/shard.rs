@@ -17,8 +17,9 @@ use slab::Slab;
 
 use super::GateLimits;
 use super::audit::Audit;
+use super::backlog::Backlog;
 use super::in_flight::Answering;
-use super::link::{Link, Work};
+use super::link::{Cut, Link, Work};
 use super::mailbox::{Mailbox, NewLink, Phase};
 
 /// Logins on their way.
@@ -37,6 +38,7 @@ pub(super) struct Shard {
     /// Links that are not read because too much is in flight.
     starved: Vec<usize>,
     woken: Vec<usize>,
+    backlog: Backlog,
     timers: BTreeSet<(Tick, usize)>,
     alarm: Option<(Tick, BoxFuture<'static, ()>)>,
     answering: FuturesUnordered<Answering>,
@@ -65,6 +67,7 @@ impl Shard {
             touched: Vec::new(),
             starved: Vec::new(),
             woken: Vec::new(),
+            backlog: Backlog::default(),
             timers: BTreeSet::new(),
             alarm: None,
             answering: FuturesUnordered::new(),
@@ -286,13 +289,26 @@ impl Shard {
             let link = &mut self.links[index];
             link.touched = false;
             if link.settle(now, &mut self.work) {
+                self.backlog.set(now, index, link.queued());
                 self.resume(now, index);
                 self.arm(now, index);
             } else {
-                self.remove(index);
+                self.remove(now, index);
             }
         }
         self.touched = touched;
+        self.shed(now);
+    }
+
+    /// Cuts the slowest readers for as long as too much waits for all links together.
+    fn shed(&mut self, now: Tick) {
+        while self.backlog.bytes() > self.work.limits.shard_outbound
+            && let Some(index) = self.backlog.oldest()
+        {
+            self.links[index].cut(now, Cut::Backlog, &mut self.work);
+            self.links[index].settle(now, &mut self.work);
+            self.remove(now, index);
+        }
     }
 
     /// Sees to it that a link which may read on does.
@@ -321,7 +337,8 @@ impl Shard {
         self.timers.insert((deadline, index));
     }
 
-    fn remove(&mut self, index: usize) {
+    fn remove(&mut self, now: Tick, index: usize) {
+        self.backlog.set(now, index, 0);
         let link = self.links.remove(index);
         self.by_conn.remove(&link.session().conn());
         if let Some(armed) = link.timer {

@@ -1,7 +1,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 /// What a link runs over: a TCP socket, or later TLS or a WebSocket on one.
@@ -12,14 +12,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for T {}
 /// A [`Stream`] whose kind the gate need not know.
 pub(crate) type BoxStream = Box<dyn Stream>;
 
-/// Reads once into what `buf` has free, without growing it; 0 is the end of the stream.
+/// Reads once, `most` bytes at most, into what `buf` has free, without growing it; 0 is the end of the stream.
 pub(super) fn poll_read(
     stream: &mut BoxStream,
     cx: &mut Context<'_>,
     buf: &mut BytesMut,
+    most: usize,
 ) -> Poll<std::io::Result<usize>> {
     // Reading is cancel safe: a pending read has taken nothing.
-    let mut read = std::pin::pin!(stream.read_buf(buf));
+    let mut buf = buf.limit(most.max(1));
+    let mut read = std::pin::pin!(stream.read_buf(&mut buf));
     Future::poll(read.as_mut(), cx)
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use im_proto::v1::PullRequest;
+use im_proto::v1::{ErrorResponse, PullRequest};
 use im_proto::{CmdId, Seq};
 
 use super::parts::{ECHO, PANICS, eventually, gate, server, session};
@@ -168,6 +168,64 @@ pub async fn incomplete_frames_are_bounded_over_all_links(transport: &impl Trans
     assert_eq!(alice.next().await.unwrap().body, body);
 }
 
+pub async fn links_without_a_login_leave_room_for_the_frames_of_others(transport: &impl Transport) {
+    let limits = gate(|limits| limits.shard_partial_frames = 64 << 10);
+    let server = start(transport, server().shards(1).gate_limits(limits)).await;
+    let mut alice = login(transport, &server, "alice", "phone").await;
+    let mut strangers = Vec::new();
+    for _ in 0..20 {
+        let mut link = transport.connect(&server).await;
+        let mut half = encoded(CmdId::AUTH, Seq(1), &credentials("stranger", "phone"));
+        half[16..20].copy_from_slice(&8_000_u32.to_be_bytes());
+        half.resize(7 << 10, 0);
+        link.try_write(&half).await;
+        strangers.push(link);
+    }
+    eventually("some are cut", async || server.connections() <= 6).await;
+    let body = vec![1; 24 << 10];
+    let whole = encoded(ECHO, Seq(3), &PullRequest::default());
+    let mut frame = [&whole[..16], &24_576_u32.to_be_bytes()[..], &body[..]].concat();
+    let rest = frame.split_off(20 << 10);
+    alice.write(&frame).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    alice.write(&rest).await;
+    assert_eq!(alice.next().await.expect("the link is open").body, body);
+}
+
+pub async fn slow_readers_are_bounded_over_all_links(transport: &impl Transport) {
+    let limits = gate(|limits| limits.shard_outbound = 1 << 20);
+    let server = start(transport, server().shards(1).gate_limits(limits)).await;
+    let mut alice = login(transport, &server, "alice", "phone").await;
+    let mut deaf = Vec::new();
+    let text = "x".repeat(170 << 10);
+    let pulls = encoded(CmdId::PULL, Seq(9), &PullRequest { limit: 3, ..PullRequest::default() }).repeat(60);
+    for number in 0..6 {
+        let name = format!("deaf{number}");
+        let mut link = login(transport, &server, &name, "phone").await;
+        for _ in 0..3 {
+            assert_eq!(link.say(&name, &text).await.err_code, 0);
+        }
+        link.try_write(&pulls).await;
+        deaf.push(link);
+    }
+    eventually("most are cut", async || server.connections() <= 4).await;
+    assert_eq!(alice.say("alice", "still here").await.err_code, 0);
+}
+
+pub async fn a_flood_of_links_without_a_login_keeps_no_login_waiting(transport: &impl Transport) {
+    let server = start(transport, server().shards(1)).await;
+    let noops = encoded(CmdId::NOOP, Seq::NOOP, &PullRequest::default()).repeat(100_000);
+    let mut floods = Vec::new();
+    for _ in 0..100 {
+        let mut link = transport.connect(&server).await;
+        link.try_write_for(&noops, Duration::from_millis(5)).await;
+        floods.push(link);
+    }
+    let started = Instant::now();
+    login(transport, &server, "alice", "phone").await;
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+}
+
 pub async fn a_handler_that_panics_costs_nobody_else_an_answer(transport: &impl Transport) {
     let server = start(transport, server().shards(1)).await;
     let mut alice = login(transport, &server, "alice", "phone").await;
@@ -175,6 +233,7 @@ pub async fn a_handler_that_panics_costs_nobody_else_an_answer(transport: &impl 
     alice.frame(PANICS, Seq(3), b"").await;
     transport.connect(&server).await.auth("panics", "phone").await;
     assert_eq!(bob.say("alice", "still here").await.err_code, 0);
+    assert_eq!(alice.expect::<ErrorResponse>(PANICS).await.err_code, 7);
     assert_eq!(alice.next().await.unwrap().cmd, CmdId::C2C_PUSH);
 }
 

@@ -86,6 +86,9 @@ macro_rules! transport_suite {
                 pages_asked_for_on_end_come_one_by_one_to_a_slow_reader
                 a_flooding_link_does_not_starve_another
                 incomplete_frames_are_bounded_over_all_links
+                links_without_a_login_leave_room_for_the_frames_of_others
+                slow_readers_are_bounded_over_all_links
+                a_flood_of_links_without_a_login_keeps_no_login_waiting
                 a_handler_that_panics_costs_nobody_else_an_answer;
             ending:
                 a_shutdown_answers_what_was_asked_and_sends_clients_away
