@@ -6,10 +6,13 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use im_proto::v1::{AuthRequest, AuthResponse, C2cPush, C2cRequest, C2cResponse, PullResponse};
+use im_proto::v1::{
+    AuthRequest, AuthResponse, C2cPush, C2cRequest, C2cResponse, PullMsg, PullRequest, PullResponse,
+};
 use im_proto::{CmdId, Decoder, Frame, Seq};
 use prost::Message;
-use prost::bytes::BytesMut;
+use prost::bytes::{Bytes, BytesMut};
+use serde_json::Value;
 
 /// What is done to the message with this number.
 const VICTIM: usize = 3;
@@ -21,14 +24,16 @@ enum Fault {
     Doubled,
     Reordered,
     AckedTwice,
+    /// Stored but not pushed, which is no fault: a push is a hint.
+    NotPushed,
 }
 
 /// A server for one pair, without a store.
 struct Broken {
     fault: Fault,
     receiver: Mutex<Option<TcpStream>>,
-    /// The receiver's newest version.
-    head: Mutex<i64>,
+    /// The receiver's timeline, from version 1 on.
+    timeline: Mutex<Vec<Bytes>>,
 }
 
 impl Broken {
@@ -36,7 +41,7 @@ impl Broken {
     fn serve(fault: Fault) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let server = Arc::new(Broken { fault, receiver: Mutex::default(), head: Mutex::default() });
+        let server = Arc::new(Broken { fault, receiver: Mutex::default(), timeline: Mutex::default() });
         std::thread::spawn(move || {
             for link in listener.incoming() {
                 let server = server.clone();
@@ -58,7 +63,7 @@ impl Broken {
         }
     }
 
-    fn answer(&self, link: &mut TcpStream, frame: &Frame, contents: &mut Vec<prost::bytes::Bytes>) {
+    fn answer(&self, link: &mut TcpStream, frame: &Frame, contents: &mut Vec<Bytes>) {
         match frame.cmd {
             CmdId::AUTH => {
                 let request = AuthRequest::decode(frame.body.clone()).unwrap();
@@ -72,15 +77,14 @@ impl Broken {
                 self.store(link, frame, contents);
             }
             CmdId::PULL => {
-                let head = *self.head.lock().unwrap();
-                let empty = PullResponse { next_offset: head, head, ..PullResponse::default() };
-                write(link, frame.cmd, frame.seq, &empty);
+                let offset = PullRequest::decode(frame.body.clone()).unwrap().offset;
+                write(link, frame.cmd, frame.seq, &self.after(offset));
             }
             _ => {}
         }
     }
 
-    fn store(&self, link: &mut TcpStream, frame: &Frame, contents: &[prost::bytes::Bytes]) {
+    fn store(&self, link: &mut TcpStream, frame: &Frame, contents: &[Bytes]) {
         let number = contents.len() - 1;
         let ack = C2cResponse { version: i64::try_from(number).unwrap() + 1, ..C2cResponse::default() };
         write(link, frame.cmd, frame.seq, &ack);
@@ -96,14 +100,30 @@ impl Broken {
             _ => &[number],
         };
         for number in pushed {
-            self.push(contents[*number].clone());
+            self.push(*number, contents[*number].clone());
         }
     }
 
-    fn push(&self, content: prost::bytes::Bytes) {
-        let mut head = self.head.lock().unwrap();
-        *head += 1;
-        let push = C2cPush { content, version: *head, ..C2cPush::default() };
+    fn after(&self, offset: i64) -> PullResponse {
+        let message = |(content, version): (&Bytes, i64)| PullMsg {
+            content: content.clone(),
+            version,
+            ..PullMsg::default()
+        };
+        let timeline = self.timeline.lock().unwrap();
+        let head = i64::try_from(timeline.len()).unwrap();
+        let msgs = timeline.iter().zip(1..).filter(|(_, version)| *version > offset).map(message).collect();
+        PullResponse { msgs, next_offset: head, head, ..PullResponse::default() }
+    }
+
+    fn push(&self, number: usize, content: Bytes) {
+        let mut timeline = self.timeline.lock().unwrap();
+        timeline.push(content.clone());
+        if matches!(self.fault, Fault::NotPushed) && number == VICTIM {
+            return;
+        }
+        let version = i64::try_from(timeline.len()).unwrap();
+        let push = C2cPush { content, version, ..C2cPush::default() };
         write(self.receiver.lock().unwrap().as_mut().unwrap(), CmdId::C2C_PUSH, Seq::PUSH, &push);
     }
 }
@@ -115,49 +135,44 @@ fn write(link: &mut TcpStream, cmd: CmdId, seq: Seq, body: &impl Message) {
     let _ = link.write_all(&bytes);
 }
 
-/// Runs one pair against a server with this fault: the exit code, and what was said.
-fn run(fault: Fault) -> (Option<i32>, String) {
+/// A short run of one pair, that no loud neighbour can void.
+const RUN: &str = "c2c --pairs 1 --window 8 --rounds 1 --seconds 0.5 --warmup 0 --json \
+    --no-floor --no-raise --no-pin --max-others 1000000 --max-drift 1000000";
+
+/// Runs one pair against a server with this fault: the exit code, what was said, and the report.
+fn run(fault: Fault) -> (Option<i32>, String, Value) {
     let dir = tempfile::tempdir().unwrap();
     let secret = dir.path().join("secret");
     std::fs::write(&secret, "00".repeat(32)).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_im-loadgen"));
-    command.args([
-        "c2c",
-        "--pairs",
-        "1",
-        "--window",
-        "8",
-        "--rounds",
-        "1",
-        "--seconds",
-        "0.5",
-        "--warmup",
-        "0",
-    ]);
-    command.args([
-        "--no-floor",
-        "--no-raise",
-        "--no-pin",
-        "--max-others",
-        "1000000",
-        "--max-drift",
-        "1000000",
-    ]);
-    command.args(["--server", &Broken::serve(fault), "--token-secret"]).arg(&secret);
+    command
+        .args(RUN.split_whitespace())
+        .args(["--server", &Broken::serve(fault), "--token-secret"])
+        .arg(&secret);
     let output = command.output().unwrap();
-    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    // Where the fault shows early, there is none.
+    let report = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned(), report)
 }
 
 fn assert_caught(fault: Fault, said: &str) {
-    let (code, stderr) = run(fault);
+    let (code, stderr, _) = run(fault);
     assert_eq!(code, Some(1), "{stderr}");
     assert!(stderr.contains(said), "{stderr}");
 }
 
 #[test]
 fn a_server_that_keeps_its_promises_is_at_no_fault() {
-    let (code, stderr) = run(Fault::None);
+    let (code, stderr, _) = run(Fault::None);
     assert_eq!(code, Some(0), "{stderr}");
+}
+
+#[test]
+fn a_message_that_is_not_pushed_is_pulled_and_not_lost() {
+    let (code, stderr, report) = run(Fault::NotPushed);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!((&report["lost"], &report["reordered"]), (&Value::from(0), &Value::from(0)));
+    assert!(report["notes"][0]["pulled"].as_u64().unwrap() >= 1, "{report}");
 }
 
 #[test]

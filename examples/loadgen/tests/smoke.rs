@@ -9,25 +9,12 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 /// Short, and without a word about the machine: neither pinned nor raised, and other tests may be as loud as they are.
-const SHORT: &[&str] = &[
-    "--json",
-    "--no-raise",
-    "--no-pin",
-    "--rounds",
-    "1",
-    "--seconds",
-    "0.5",
-    "--warmup",
-    "0.1",
-    "--max-others",
-    "1000000",
-    "--max-drift",
-    "1000000",
-];
+const SHORT: &str = "--json --no-raise --no-pin --rounds 1 --seconds 0.5 --warmup 0.1 \
+    --max-others 1000000 --max-drift 1000000";
 
 fn loadgen(scenario: &[&str], more: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_im-loadgen"));
-    command.args(scenario).args(SHORT).args(more).output().unwrap()
+    command.args(scenario).args(SHORT.split_whitespace()).args(more).output().unwrap()
 }
 
 /// Runs a scenario that must end well.
