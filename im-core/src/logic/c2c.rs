@@ -156,7 +156,7 @@ impl Logic {
             }
         }
         drop(deliveries);
-        if lock(&self.fan_out).try_send(stored).is_err() {
+        if !self.queue_fan_out(stored) {
             tracing::debug!("the fan-out is behind; receivers find these messages at their deadline");
         }
     }

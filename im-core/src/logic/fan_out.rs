@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures::StreamExt;
 use futures::channel::mpsc;
 
-use super::Logic;
+use super::{Logic, lock};
 use crate::fanout::{self, Stored};
 use crate::id::Uid;
 use crate::router::{Delivery, Route, RouteError};
@@ -22,10 +23,27 @@ pub(super) async fn run(logic: Arc<Logic>, mut queue: mpsc::Receiver<Vec<Stored>
             stored.extend(more);
         }
         logic.fan_out(&stored).await;
+        logic.fan_out_bytes.fetch_sub(size(&stored), Ordering::Relaxed);
     }
 }
 
+fn size(stored: &[Stored]) -> usize {
+    stored.iter().map(|stored| stored.message.size()).sum()
+}
+
 impl Logic {
+    /// Whether there is room for these. A router that does not answer must not gather what senders were told is stored.
+    pub(super) fn queue_fan_out(&self, stored: Vec<Stored>) -> bool {
+        let bytes = size(&stored);
+        let waiting = self.fan_out_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let queued = waiting.saturating_add(bytes) <= self.policy.fan_out_bytes
+            && lock(&self.fan_out).try_send(stored).is_ok();
+        if !queued {
+            self.fan_out_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        queued
+    }
+
     async fn fan_out(&self, stored: &[Stored]) {
         match self.routes_of(fanout::audience(stored)).await {
             Ok(routes) => self.publish(fanout::plan(stored, &routes)).await,

@@ -23,6 +23,7 @@ mod version;
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt;
@@ -88,6 +89,8 @@ pub struct Logic {
     acks: Mutex<AckBook>,
     deliveries: Mutex<Deliveries>,
     fan_out: Mutex<mpsc::Sender<Vec<Stored>>>,
+    /// Bytes of messages that wait for their fan-out.
+    fan_out_bytes: AtomicUsize,
     stop: Mutex<Option<oneshot::Sender<()>>>,
 }
 
@@ -117,6 +120,7 @@ impl Logic {
             acks: Mutex::default(),
             deliveries: Mutex::new(Deliveries::new(policy.delivery.clone())),
             fan_out: Mutex::new(fan_out),
+            fan_out_bytes: AtomicUsize::new(0),
             stop: Mutex::new(Some(stop)),
             ports,
             policy,

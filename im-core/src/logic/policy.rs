@@ -34,6 +34,8 @@ pub struct Policy {
     /// Turns with stored messages that wait for their fan-out; the pushes of those on top are dropped, and the receivers find
     /// them at the delivery deadline. Default 4,096.
     pub fan_out_queue: usize,
+    /// Bytes of messages that wait for their fan-out; those on top are dropped alike. Default 64 MiB.
+    pub fan_out_bytes: usize,
 }
 
 impl Default for Policy {
@@ -51,6 +53,7 @@ impl Default for Policy {
             ack_flush: Duration::from_secs(1),
             node_lease: Duration::from_secs(10),
             fan_out_queue: 4_096,
+            fan_out_bytes: 64 << 20,
         }
     }
 }

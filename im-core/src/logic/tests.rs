@@ -341,6 +341,19 @@ fn a_message_is_stored_for_both_acknowledged_and_pushed() {
 }
 
 #[test]
+fn pushes_that_do_not_fit_before_a_slow_router_are_dropped_and_their_messages_are_not() {
+    let mut bench = Bench::with(Policy { fan_out_bytes: 1_000, ..Policy::default() });
+    let (alice, bob) = (bench.log_in("alice"), bench.log_in("bob"));
+    for (n, content) in [(1, "x".repeat(2_000)), (2, "y".to_owned())] {
+        let response: C2cResponse = bench.ask(send(&alice, n, "bob", "", &content));
+        assert_eq!(response.err_code, 0);
+    }
+    assert_eq!(bench.carried(), [(bob.conn, Ok(2))]);
+    let page: PullResponse = bench.ask(pull(&bob, 0, 0));
+    assert_eq!(page.head, 2);
+}
+
+#[test]
 fn a_repeat_gets_the_first_answer_and_other_content_is_an_error() {
     let mut bench = Bench::new();
     let alice = bench.log_in("alice");
