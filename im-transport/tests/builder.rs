@@ -6,8 +6,10 @@
 mod suite;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use im_core::logic::Policy;
 use im_core::memory::MemoryStore;
 use im_core::ports::Command;
 use im_core::session::{Reply, Request};
@@ -52,4 +54,18 @@ async fn a_server_needs_no_listener() {
     let server = server().start().await.unwrap();
     assert_eq!(server.tcp_addr(), None);
     server.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_whose_name_another_one_takes_says_so_and_takes_no_more() {
+    let store = Arc::new(MemoryStore::default());
+    let mut policy = Policy::default();
+    policy.node_lease = Duration::from_millis(1_500);
+    let first = server().store(store.clone()).name("one").policy(policy);
+    let mut first = first.start().await.unwrap();
+    let second = server().store(store).name("one").start().await.unwrap();
+    let failed = tokio::time::timeout(Duration::from_secs(30), first.failed()).await.unwrap();
+    assert!(matches!(failed, ServerError::Superseded));
+    first.shutdown().await.unwrap();
+    second.shutdown().await.unwrap();
 }

@@ -1,6 +1,7 @@
 //! What has to be done when time passes: deadlines of deliveries, the flush of acknowledgements, the renewal of the node's lease.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::channel::oneshot;
@@ -55,7 +56,9 @@ impl Logic {
                 *lock(&self.lease) = lease;
             }
             Err(failure) if failure.kind() == StoreErrorKind::LeaseLost => {
-                tracing::error!(node = %lease.node, "another server runs under this one's name: no more messages are taken here");
+                tracing::error!(node = %lease.node, "another server runs under this one's name: this one stops");
+                self.superseded.store(true, Ordering::Release);
+                self.stop();
             }
             Err(failure) => {
                 tracing::warn!(

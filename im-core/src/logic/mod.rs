@@ -23,7 +23,7 @@ mod version;
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt;
@@ -92,6 +92,7 @@ pub struct Logic {
     /// Bytes of messages that wait for their fan-out.
     fan_out_bytes: AtomicUsize,
     stop: Mutex<Option<oneshot::Sender<()>>>,
+    superseded: AtomicBool,
 }
 
 /// The futures that a server runs beside its gates: the writer of appends, the fan-out, and the upkeep (deadlines, flushes, lease). Spawn
@@ -122,6 +123,7 @@ impl Logic {
             fan_out: Mutex::new(fan_out),
             fan_out_bytes: AtomicUsize::new(0),
             stop: Mutex::new(Some(stop)),
+            superseded: AtomicBool::new(false),
             ports,
             policy,
         });
@@ -199,6 +201,12 @@ impl Logic {
                 }
             },
         }
+    }
+
+    /// Whether another server took this one's node number, which happens when two run under one name. This one has stopped then, as by
+    /// [`stop`](Self::stop), since ids of its own could be made twice.
+    pub fn is_superseded(&self) -> bool {
+        self.superseded.load(Ordering::Acquire)
     }
 
     /// Takes no more messages; the [`Background`] futures end when what was taken is stored and flushed.

@@ -671,7 +671,7 @@ fn a_logic_that_stops_stores_what_it_took_and_flushes_what_was_acknowledged() {
 }
 
 #[test]
-fn no_id_is_made_once_the_lease_is_lost() {
+fn a_server_whose_name_another_one_took_stops() {
     let mut bench = Bench::new();
     let alice = bench.log_in("alice");
     let taken =
@@ -681,4 +681,5 @@ fn no_id_is_made_once_the_lease_is_lost() {
     bench.pass(Duration::from_secs(15));
     assert_eq!(bench.refused(send(&alice, 1, "bob", "k", "x")), ErrorCode::Unavailable.code());
     assert!(bench.logic.next_conn().is_err());
+    assert!(bench.logic.is_superseded());
 }

@@ -27,6 +27,9 @@ pub enum ServerError {
     /// A task of the server's own panicked. Nothing that was acknowledged is lost; the server must be started again.
     #[error("a part of the server has failed")]
     Crashed(#[source] Option<tokio::task::JoinError>),
+    /// Another server runs under this one's name and took its node number. Give each server a name of its own.
+    #[error("another server runs under this one's name")]
+    Superseded,
     /// What was acknowledged is stored, but the last acknowledgements of receivers were not stored in time.
     #[error("the store did not take the last acknowledgements in time")]
     Unflushed,

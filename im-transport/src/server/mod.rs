@@ -72,7 +72,8 @@ impl Server {
         &self.logic
     }
 
-    /// Ends if a part of the server fails, which only a panic can cause; the server should then be shut down and started again.
+    /// Ends if the server cannot go on: a part of it panicked, or another server runs under its name
+    /// ([`ServerError::Superseded`]). It should then be shut down.
     ///
     /// # Cancel safety
     /// Dropping the future and calling again is fine.
@@ -83,7 +84,10 @@ impl Server {
             Some(ended) = self.background.join_next() => ended,
             else => return std::future::pending().await,
         };
-        ServerError::Crashed(ended.err())
+        match ended {
+            Ok(()) if self.logic.is_superseded() => ServerError::Superseded,
+            ended => ServerError::Crashed(ended.err()),
+        }
     }
 
     /// Stops: takes no more connections, tells every client to come back after a random time, answers what was asked, closes the
