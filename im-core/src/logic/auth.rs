@@ -34,7 +34,10 @@ impl Logic {
         let admitted = std::pin::pin!(self.admit(&login));
         let outcome = match futures::future::select(admitted, timeout).await {
             futures::future::Either::Left((outcome, _)) => outcome,
-            futures::future::Either::Right(_) => Err(Failure::Unavailable),
+            futures::future::Either::Right(_) => {
+                tracing::warn!(deadline = ?self.policy.login_deadline, "a login took too long and fails for now");
+                Err(Failure::Unavailable)
+            }
         };
         match outcome {
             Ok(granted) => Verdict::Granted(granted),

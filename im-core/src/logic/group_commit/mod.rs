@@ -3,6 +3,7 @@
 //! This is also where the order of sends is kept when sends fail. The queue is first in, first out, and after a retryable failure of a
 //! post every later one of the same link to the same target fails alike, until the failed one comes again.
 
+mod health;
 mod order;
 
 use std::collections::BTreeSet;
@@ -15,6 +16,7 @@ use std::task::{Context, Poll, ready};
 use futures::StreamExt;
 use futures::channel::{mpsc, oneshot};
 
+use self::health::Health;
 use self::order::Order;
 use crate::id::ConnId;
 use crate::message::{SendKey, Target};
@@ -154,6 +156,7 @@ async fn write(
     waiting: Arc<AtomicUsize>,
 ) {
     let mut order = Order::default();
+    let mut health = Health::default();
     while let Some(job) = jobs.next().await {
         let mut batch = Batch::default();
         batch.take(job, &mut order);
@@ -164,7 +167,11 @@ async fn write(
         }
         waiting.fetch_sub(batch.bytes, Ordering::Relaxed);
         let posts = std::mem::take(&mut batch.posts);
-        let answers = if posts.is_empty() { Vec::new() } else { store.append(posts).await };
+        let mut answers = Answers::new();
+        if !posts.is_empty() {
+            answers = store.append(posts).await;
+            health.note(&answers);
+        }
         batch.answer(answers, &mut order);
     }
 }
