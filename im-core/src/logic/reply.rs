@@ -9,18 +9,12 @@ use crate::session::{Reply, Request, Ticket};
 use crate::storage::{StoreError, StoreErrorKind};
 
 pub(super) fn error(request: &Request, code: ErrorCode) -> Reply {
-    error_with(request, code, code.to_string())
-}
-
-pub(super) fn error_with(request: &Request, code: ErrorCode, message: String) -> Reply {
-    let body = ErrorResponse { err_code: code.code(), err_msg: message };
-    request.reply(body.encode_to_vec().into())
+    request.refuse(code)
 }
 
 /// The answer to a request that is not at hand any more.
 pub(super) fn unavailable(conn: ConnId, ticket: Ticket) -> Reply {
-    let code = ErrorCode::Unavailable;
-    let body = ErrorResponse { err_code: code.code(), err_msg: code.to_string() };
+    let body = ErrorResponse::from(ErrorCode::Unavailable);
     Reply { conn, ticket, body: body.encode_to_vec().into() }
 }
 

@@ -21,7 +21,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use im_proto::v1::ErrorResponse;
 use im_proto::{CmdId, ErrorCode, Frame, OutFrame, Seq, Suffix};
+use prost::Message as _;
 
 use crate::id::{ConnId, DeviceId, DeviceType, MsgId, NodeId, Uid, Version};
 use crate::message::TimelineId;
@@ -156,6 +158,12 @@ impl Request {
     #[must_use]
     pub fn reply(&self, body: Bytes) -> Reply {
         Reply { conn: self.caller.conn, ticket: self.ticket, body }
+    }
+
+    /// A reply that refuses this request: an [`ErrorResponse`](im_proto::v1::ErrorResponse), which decodes as the response of any command.
+    #[must_use]
+    pub fn refuse(&self, code: ErrorCode) -> Reply {
+        self.reply(ErrorResponse::from(code).encode_to_vec().into())
     }
 }
 

@@ -237,6 +237,15 @@ fn a_reply_carries_what_its_own_request_carried() {
 }
 
 #[test]
+fn a_refusal_answers_its_request_with_the_code_and_its_words() {
+    let ticket = Ticket { cmd: CmdId(2_000), seq: Seq(7), client_version: 200, weight: 64 };
+    let request = Request { caller: caller(), ticket, body: Bytes::new() };
+    let reply = request.refuse(ErrorCode::NotFound);
+    assert_eq!((reply.conn, reply.ticket), (request.caller.conn, ticket));
+    assert_eq!(ErrorResponse::decode(reply.body).unwrap(), refusal(ErrorCode::NotFound));
+}
+
+#[test]
 fn a_push_carries_number_zero_and_the_last_client_version() {
     let mut link = Link::ready();
     let frame =
