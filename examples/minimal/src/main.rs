@@ -7,6 +7,7 @@ use im_core::session::{Reply, Request};
 use im_store::sqlite::SqliteStore;
 use im_transport::Server;
 use im_transport::jwt::{JwtAuthenticator, JwtSecret};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// A command that the library does not know: answers with what it was sent.
 struct Echo;
@@ -25,7 +26,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::var("ADDRESS").unwrap_or_else(|_| "127.0.0.1:9000".to_owned());
     let store = Arc::new(SqliteStore::open("minimal.db").await?);
 
-    let server = Server::builder()
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut server = Server::builder()
         .store(store.clone())
         .authenticator(Arc::new(JwtAuthenticator::new(&secret)))
         .command(im_proto::CmdId(2_000), Arc::new(Echo))
@@ -33,7 +35,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .start()
         .await?;
 
-    tokio::signal::ctrl_c().await?;
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => pressed?,
+        _ = terminated.recv() => {}
+        failure = server.failed() => return Err(failure.into()),
+    }
     server.shutdown().await?;
     store.close().await;
     Ok(())

@@ -22,6 +22,15 @@ impl Drop for Running {
 
 #[test]
 fn it_answers_a_noop_and_ends_on_ctrl_c() {
+    answers_and_ends_on("INT");
+}
+
+#[test]
+fn it_ends_in_good_order_when_a_service_manager_stops_it() {
+    answers_and_ends_on("TERM");
+}
+
+fn answers_and_ends_on(signal: &str) {
     let dir = tempfile::tempdir().unwrap();
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_im-minimal"))
@@ -38,7 +47,7 @@ fn it_answers_a_noop_and_ends_on_ctrl_c() {
     assert_eq!(echo, NOOP);
     drop(link);
     // The shell's own kill: a bare machine has no other.
-    let kill = format!("kill -s INT {}", server.0.id());
+    let kill = format!("kill -s {signal} {}", server.0.id());
     assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     assert!(server.0.wait().unwrap().success());
 }
