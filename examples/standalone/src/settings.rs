@@ -69,8 +69,13 @@ impl Settings {
         if !matches!(port, Some((host, Ok(_))) if !host.is_empty()) {
             return Err(wrong("tcp", format!("{:?} is not HOST:PORT", self.tcp)));
         }
-        for (key, seconds) in [("idle-seconds", self.idle_seconds), ("auth-seconds", self.auth_seconds)] {
-            if seconds == 0 {
+        for (key, is_zero) in [
+            ("idle-seconds", self.idle_seconds == 0),
+            ("auth-seconds", self.auth_seconds == 0),
+            ("max-connections", self.max_connections == 0),
+            ("max-connections-per-address", self.max_connections_per_address == 0),
+        ] {
+            if is_zero {
                 return Err(wrong(key, "must be at least 1".to_owned()));
             }
         }

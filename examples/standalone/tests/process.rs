@@ -179,10 +179,12 @@ fn wrong_usage_exits_2_and_names_what_is_wrong() {
     std::fs::write(dir.path().join("type.toml"), "idle-seconds = \"long\"\n").unwrap();
     std::fs::write(dir.path().join("policy.toml"), "kick = \"sometimes\"\n").unwrap();
     std::fs::write(dir.path().join("broken.toml"), "= 3\n").unwrap();
-    let cases: [(&[&str], &str); 10] = [
+    let cases: [(&[&str], &str); 12] = [
         (&["--no-such-flag"], "--no-such-flag"),
         (&["--tcp", "nowhere"], "tcp"),
         (&["--idle-seconds", "soon"], "--idle-seconds"),
+        (&["--idle-seconds", "0"], "idle-seconds"),
+        (&["--max-connections", "0"], "max-connections"),
         (&["--kick", "sometimes"], "--kick"),
         (&["--config", "unknown.toml"], "tpc"),
         (&["--config", "type.toml"], "idle-seconds"),
