@@ -13,7 +13,8 @@ use super::programs;
 
 const README: &str = include_str!("../../../../README.md");
 const PATIENCE: Duration = Duration::from_secs(30);
-const DONE: &str = "-- done --";
+/// Goes before the exit code of a command, which is 0 for all of them.
+const DONE: &str = "-- exit code ";
 
 /// What a new user's shell does by hand is done for the test by its set-up: the programs are built and in the path.
 const SET_UP: [&str; 2] = ["cargo build --release", "export PATH=$PWD/target/release:$PATH"];
@@ -99,12 +100,17 @@ impl Shell {
 
     /// Runs a command and waits for its end and for the lines that it is to print, which one in the background may do later.
     fn run(&mut self, step: &Step) -> Vec<String> {
-        writeln!(self.input, "{} \necho \"{DONE}\"", step.command).unwrap();
+        writeln!(self.input, "{} \necho \"{DONE}$?\"", step.command).unwrap();
         let (mut printed, mut done) = (Vec::new(), false);
         while !done || printed.len() < step.prints.len() {
             match self.lines.recv_timeout(PATIENCE) {
-                Ok(line) if line == DONE => done = true,
-                Ok(line) => printed.push(line),
+                Ok(line) => {
+                    let code = line.strip_prefix(DONE);
+                    done |= code.is_some();
+                    if code != Some("0") {
+                        printed.push(line);
+                    }
+                }
                 Err(_) => break,
             }
         }
