@@ -5,7 +5,7 @@
 //! one fan-out however many messages it brought.
 //!
 //! The way of a direct message: [`Logic::serve`] → `c2c::submissions` → [`GroupCommit::append`] →
-//! [`Timelines::append`](crate::storage::Timelines::append) → `c2c::replies`, and beside it `fan_out::run` →
+//! [`Timelines::append`](crate::storage::Timelines::append) → `c2c::accepted`, and beside it `fan_out::run` →
 //! [`fanout::plan`](crate::fanout::plan) → [`Bus::publish`].
 
 mod acks;
