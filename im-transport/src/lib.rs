@@ -62,6 +62,12 @@ promise, not this crate's.
 An idle link has a session, a waker and a timer, and no buffer. Bytes are read into a piece of memory that all links of a shard share
 and are decoded where they are; frames go out in one vectored write a wake-up. [`gate`] tells how a turn works, and
 [`gate::GateLimits`] what it takes on at most: connections, frame sizes, bytes that wait for a slow reader, requests without an answer.
+
+# What it tells
+
+Everything that an operator should know goes to [`tracing`](https://docs.rs/tracing): `warn` and `error` for what somebody has to look at (a user
+centre, a store or a bus that fails, each with its cause), `info` for links that were cut, `debug` for how each link ended. Install a subscriber to
+see it. Nothing is counted yet but [`Server::connections`].
 "#
 )]
 //! # Features

@@ -37,7 +37,7 @@ pub(crate) enum Failure {
     #[error("{0}")]
     Ended(#[from] Ended),
     /// Nobody let the user in.
-    #[error("no login at {server} within {seconds} s")]
+    #[error("no login at {server} within {seconds} s; IM_LOG=info says why")]
     Unreachable {
         /// Where it was tried.
         server: String,

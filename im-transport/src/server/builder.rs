@@ -133,6 +133,20 @@ impl ServerBuilder {
     }
 }
 
+impl std::fmt::Debug for ServerBuilder {
+    /// Names what can be named: adapters have no words for themselves.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerBuilder")
+            .field("name", &self.name)
+            .field("tcp", &self.tcp)
+            .field("shards", &self.shards)
+            .field("policy", &self.policy)
+            .field("session_limits", &self.session_limits)
+            .field("gate_limits", &self.gate_limits)
+            .finish_non_exhaustive()
+    }
+}
+
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
