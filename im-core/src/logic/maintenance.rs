@@ -1,5 +1,6 @@
 //! What has to be done when time passes: deadlines of deliveries, the flush of acknowledgements, the renewal of the node's lease.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -21,8 +22,29 @@ const TICK: Duration = Duration::from_millis(500);
 /// Users whose deadlines are handled together, one batch of look-ups each.
 const BATCH: usize = 512;
 
-pub(super) async fn run(logic: Arc<Logic>, mut stopped: oneshot::Receiver<()>) {
-    let mut lease_at = logic.ports.clock.tick() + logic.policy.node_lease / 3;
+/// The upkeep, and beside it the renewal of the lease: without one no message is taken, so that it waits for nothing else that is slow. Both
+/// end when the server stops.
+pub(super) fn run(
+    logic: Arc<Logic>,
+    stopped: oneshot::Receiver<()>,
+) -> (impl Future<Output = ()> + Send, impl Future<Output = ()> + Send) {
+    // Dropped with the upkeep.
+    let (done, upkeep_ended) = oneshot::channel();
+    (upkeep(logic.clone(), stopped, done), renewals(logic, upkeep_ended))
+}
+
+async fn renewals(logic: Arc<Logic>, mut ended: oneshot::Receiver<()>) {
+    loop {
+        let at = logic.ports.clock.tick() + logic.policy.node_lease / 3;
+        match select(ended, logic.ports.clock.sleep_until(at)).await {
+            Either::Left(_) => return,
+            Either::Right(((), again)) => ended = again,
+        }
+        logic.renew_lease().await;
+    }
+}
+
+async fn upkeep(logic: Arc<Logic>, mut stopped: oneshot::Receiver<()>, _done: oneshot::Sender<()>) {
     let mut flush_at = logic.ports.clock.tick() + logic.policy.ack_flush;
     loop {
         let sleep = logic.ports.clock.sleep_until(logic.ports.clock.tick() + TICK);
@@ -31,10 +53,6 @@ pub(super) async fn run(logic: Arc<Logic>, mut stopped: oneshot::Receiver<()>) {
             Either::Right(((), again)) => stopped = again,
         }
         let now = logic.ports.clock.tick();
-        if lease_at <= now {
-            logic.renew_lease().await;
-            lease_at = now + logic.policy.node_lease / 3;
-        }
         if flush_at <= now {
             logic.flush_acks().await;
             flush_at = now + logic.policy.ack_flush;

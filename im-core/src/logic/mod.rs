@@ -95,7 +95,7 @@ pub struct Logic {
     superseded: AtomicBool,
 }
 
-/// The futures that a server runs beside its gates: the writer of appends, the fan-out, and the upkeep (deadlines, flushes, lease). Spawn
+/// The futures that a server runs beside its gates: the writer of appends, the fan-out, the upkeep (deadlines, flushes), and the lease. Spawn
 /// each, or poll them all; they end after [`Logic::stop`].
 pub type Background = Vec<BoxFuture<'static, ()>>;
 
@@ -128,8 +128,8 @@ impl Logic {
             policy,
         });
         let fan_out = fan_out::run(logic.clone(), stored);
-        let upkeep = maintenance::run(logic.clone(), stopped);
-        Ok((logic, vec![writer.boxed(), fan_out.boxed(), upkeep.boxed()]))
+        let (upkeep, lease) = maintenance::run(logic.clone(), stopped);
+        Ok((logic, vec![writer.boxed(), fan_out.boxed(), upkeep.boxed(), lease.boxed()]))
     }
 
     /// The node whose number is in all ids made here.

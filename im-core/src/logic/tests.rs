@@ -98,6 +98,8 @@ impl WakeUp for Woken {
 struct Failing {
     store: MemoryStore,
     next: Mutex<Vec<bool>>,
+    /// Cursors are looked up for ever while something is in here.
+    hangs: Mutex<Vec<()>>,
     batches: Mutex<Vec<usize>>,
 }
 
@@ -150,6 +152,9 @@ impl Cursors for Failing {
         &self,
         of: Vec<(Uid, TimelineId)>,
     ) -> Result<Vec<Vec<crate::storage::Cursor>>, StoreError> {
+        if !lock(&self.hangs).is_empty() {
+            futures::future::pending::<()>().await;
+        }
         self.store.cursors(of).await
     }
 }
@@ -668,6 +673,17 @@ fn a_logic_that_stops_stores_what_it_took_and_flushes_what_was_acknowledged() {
     assert_eq!(C2cResponse::decode(replies[0].body.clone()).unwrap().version, 2);
     assert_eq!(bench.cursor("alice"), Some(1));
     assert_eq!(bench.refused(send(&alice, 3, "bob", "m", "z")), ErrorCode::Unavailable.code());
+}
+
+#[test]
+fn a_look_up_that_hangs_does_not_cost_the_lease() {
+    let mut bench = Bench::new();
+    let alice = bench.log_in("alice");
+    lock(&bench.store.hangs).push(());
+    bench.turn(vec![send(&alice, 1, "bob", "a", "1")]);
+    bench.pass(Duration::from_secs(60));
+    let response: C2cResponse = bench.ask(send(&alice, 2, "bob", "b", "2"));
+    assert_eq!(response.err_code, 0);
 }
 
 #[test]
