@@ -5,7 +5,8 @@ use super::timeline::Timeline;
 use crate::id::{DeviceId, MsgId, Uid, Version};
 use crate::message::{SendKey, TimelineId};
 use crate::storage::{
-    Conversation, Cursor, CursorAck, Found, Head, Page, Placed, Post, Read, StoreError, StoreErrorKind,
+    Conversation, Cursor, CursorAck, Found, Head, MAX_CURSORS, Page, Placed, Post, Read, StoreError,
+    StoreErrorKind,
 };
 
 /// What a store holds, and the steps that change it, as plain functions.
@@ -116,7 +117,7 @@ impl State {
 
     /// The cursors of one user's devices in a timeline.
     pub fn cursors(&self, of: &(Uid, TimelineId)) -> Vec<Cursor> {
-        let devices = self.cursors.get(of).into_iter().flatten();
+        let devices = self.cursors.get(of).into_iter().flatten().take(MAX_CURSORS);
         devices.map(|(device, version)| Cursor { device: device.clone(), version: *version }).collect()
     }
 

@@ -26,6 +26,10 @@ pub struct Cursor {
     pub version: Version,
 }
 
+/// Devices of one user that [`Cursors::cursors`] lists at most. A client names its devices as it likes, and one user's must not make
+/// the look-up for all others late.
+pub const MAX_CURSORS: usize = 1_000;
+
 /// What each device acknowledged, by (user, device, timeline). Nothing is read back to a client from here: cursors decide
 /// whom to hint and wake, and what a receipt says.
 #[async_trait]
@@ -48,10 +52,11 @@ pub trait Cursors: Send + Sync + 'static {
     /// Per acknowledgement: `AheadOfHead`; `Unavailable`, `Corrupt`.
     async fn ack(&self, acks: Vec<CursorAck>) -> Vec<Result<(), StoreError>>;
 
-    /// The cursors of all devices of users in timelines.
+    /// The cursors of the devices of users in timelines.
     ///
     /// # Contract
     /// - One list for each pair asked, in order, sorted by device; a device that never acknowledged is not listed.
+    /// - A list has the first [`MAX_CURSORS`] devices at most.
     /// - What `ack` answered `Ok` before this call began is seen by it.
     ///
     /// # Cancel safety

@@ -14,7 +14,7 @@ mod nodes;
 mod timelines;
 
 pub use conversations::{Conversation, Conversations};
-pub use cursors::{Cursor, CursorAck, Cursors};
+pub use cursors::{Cursor, CursorAck, Cursors, MAX_CURSORS};
 pub use error::{StoreError, StoreErrorKind};
 pub use nodes::{NodeLease, Nodes};
 pub use timelines::{Found, Head, Page, Placed, Post, Read, Timelines};

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use futures::TryStreamExt;
 use im_core::id::{DeviceId, Uid, Version};
 use im_core::message::TimelineId;
-use im_core::storage::{Cursor, CursorAck, Cursors, StoreError, StoreErrorKind};
+use im_core::storage::{Cursor, CursorAck, Cursors, MAX_CURSORS, StoreError, StoreErrorKind};
 use sqlx::{Row, SqliteConnection};
 
 use super::rows::Rows;
@@ -55,9 +55,12 @@ pub(super) static LISTS: LazyLock<Rows> = LazyLock::new(|| {
     Rows::new(
         3,
         "WITH q(n, uid, timeline) AS (",
-        ") SELECT q.n, c.device, c.version FROM q CROSS JOIN owners u ON u.name = q.uid \
-         CROSS JOIN owners t ON t.name = q.timeline CROSS JOIN cursors c ON c.uid = u.id AND c.timeline = t.id \
-         ORDER BY q.n, c.device",
+        &format!(
+            ") SELECT q.n, c.device, c.version FROM q CROSS JOIN owners u ON u.name = q.uid \
+             CROSS JOIN owners t ON t.name = q.timeline CROSS JOIN cursors c ON c.uid = u.id AND c.timeline = t.id \
+             AND c.device IN (SELECT d.device FROM cursors d WHERE d.uid = u.id AND d.timeline = t.id \
+             ORDER BY d.device LIMIT {MAX_CURSORS}) ORDER BY q.n, c.device"
+        ),
     )
 });
 

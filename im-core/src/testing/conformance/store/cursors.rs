@@ -2,7 +2,7 @@ use super::StoreBench;
 use super::fixture::{append_all, device, direct, group, only, to_group, uid, user};
 use crate::id::Version;
 use crate::message::TimelineId;
-use crate::storage::{Cursor, CursorAck, Store, StoreErrorKind};
+use crate::storage::{Cursor, CursorAck, MAX_CURSORS, Store, StoreErrorKind};
 use crate::testing::conformance::case::cases;
 use crate::testing::conformance::check::{refused, same};
 use crate::testing::conformance::{Case, Failure, Outcome};
@@ -19,6 +19,7 @@ pub(super) fn cases() -> Vec<Case<dyn StoreBench>> {
         }
         "Cursors::cursors" {
             cursors_are_listed_in_the_order_asked_by_device: "One list for each pair asked, in order, sorted by device; a device that never acknowledged is not listed.",
+            a_list_is_bounded: "A list has the first [`MAX_CURSORS`] devices at most.",
             an_acknowledgement_is_seen_at_once: "What `ack` answered `Ok` before this call began is seen by it.",
         }
     }
@@ -130,6 +131,15 @@ async fn cursors_are_listed_in_the_order_asked_by_device(bench: &dyn StoreBench)
     let expected = vec![vec![cursor("phone", 2)], vec![], of_bob, vec![cursor("x", 3)]];
     same("the lists", store.cursors(asked).await?, expected)?;
     same("nothing asked", store.cursors(Vec::new()).await?, Vec::new())
+}
+
+async fn a_list_is_bounded(bench: &dyn StoreBench) -> Outcome {
+    let store = ten_for_bob(bench).await?;
+    let named = |n: usize| format!("device {n:05}");
+    let acks = (0..MAX_CURSORS + 5).rev().map(|n| ack("bob", &named(n), user("bob"), 1)).collect();
+    ack_all(&*store, acks).await?;
+    let first: Vec<_> = (0..MAX_CURSORS).map(|n| at(&named(n), 1)).collect();
+    same("the cursors listed", of_bob(&*store, user("bob")).await?, first)
 }
 
 async fn an_acknowledgement_is_seen_at_once(bench: &dyn StoreBench) -> Outcome {
