@@ -160,7 +160,7 @@ impl Request {
         Reply { conn: self.caller.conn, ticket: self.ticket, body }
     }
 
-    /// A reply that refuses this request: an [`ErrorResponse`](im_proto::v1::ErrorResponse), which decodes as the response of any command.
+    /// A reply that refuses this request: an [`ErrorResponse`], which decodes as the response of any command.
     #[must_use]
     pub fn refuse(&self, code: ErrorCode) -> Reply {
         self.reply(ErrorResponse::from(code).encode_to_vec().into())
