@@ -16,6 +16,14 @@ const PAGE_SIZE: u32 = 4096;
 /// A write-ahead log that grew beyond this while a reader pinned it is cut back afterwards.
 const WAL_LIMIT: &str = "67108864";
 
+/// What the writer keeps of the database in memory: 64 MiB (negative: KiB), so that a batch finds the tail of every busy timeline and
+/// index without reading it again.
+const WRITER_CACHE: &str = "-65536";
+
+/// Pages that the write-ahead log gathers before they are copied into the database: 32 MiB. A page that many batches change, as heads and
+/// index tails are, is then copied once for all of them.
+const CHECKPOINT_PAGES: &str = "8192";
+
 /// Why a database was not opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -90,7 +98,11 @@ fn writing(options: &SqliteOptions) -> SqliteConnectOptions {
         .page_size(PAGE_SIZE)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        .pragma("journal_size_limit", WAL_LIMIT);
+        .pragma("journal_size_limit", WAL_LIMIT)
+        .pragma("cache_size", WRITER_CACHE)
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+        // Sub-journals and materialised VALUES of a statement: they need no file.
+        .pragma("temp_store", "MEMORY");
     match options.max_bytes {
         Some(bytes) => writing.pragma("max_page_count", (bytes / u64::from(PAGE_SIZE)).max(1).to_string()),
         None => writing,
