@@ -16,5 +16,6 @@ use im_core::testing::conformance::run_store_suite;
 async fn the_sqlite_store_conforms() {
     let report = run_store_suite(SqliteBench::default).await;
     assert!(report.passed(), "{report}");
+    assert!(report.not_tried.is_empty(), "{report}");
     assert!(report.cases >= 60, "{report}");
 }

@@ -1,6 +1,6 @@
 use futures::future::BoxFuture;
 
-use super::{Failed, Outcome, Report};
+use super::{Failed, Failure, Outcome, Report};
 
 /// One scenario, and the line of the contract that it tries.
 pub struct Case<B: ?Sized + 'static> {
@@ -23,7 +23,11 @@ pub(super) async fn run<B: ?Sized>(cases: Vec<Case<B>>, bench: impl Fn() -> Box<
         report.cases += 1;
         if let Err(failure) = outcome {
             let Case { name, method, contract, .. } = case;
-            report.failed.push(Failed { name, method, contract, failure });
+            let list = match failure {
+                Failure::NotTried(_) => &mut report.not_tried,
+                _ => &mut report.failed,
+            };
+            list.push(Failed { name, method, contract, failure });
         }
     }
     report

@@ -20,6 +20,9 @@ pub enum Failure {
         /// What came, shortened.
         came: String,
     },
+    /// The bench cannot bring about what the case needs: it was not played to its end, and the report says so.
+    #[error("not tried: {0}")]
+    NotTried(&'static str),
     /// A store call failed that had to succeed.
     #[error("a call that had to succeed failed: {0}")]
     Store(#[from] StoreError),

@@ -9,9 +9,11 @@ pub struct Report {
     pub cases: usize,
     /// Those that failed.
     pub failed: Vec<Failed>,
+    /// Those that the bench could not bring about: what they try is not shown.
+    pub not_tried: Vec<Failed>,
 }
 
-/// A case that an adapter does not pass.
+/// A case that an adapter does not pass, or that its bench cannot play.
 #[derive(Debug)]
 pub struct Failed {
     /// The case.
@@ -25,7 +27,7 @@ pub struct Failed {
 }
 
 impl Report {
-    /// Whether the adapter keeps every contract that the suite tries.
+    /// Whether the adapter keeps every contract that was tried.
     pub fn passed(&self) -> bool {
         self.failed.is_empty()
     }
@@ -36,7 +38,10 @@ impl fmt::Display for Report {
         for failed in &self.failed {
             writeln!(f, "{failed}")?;
         }
-        write!(f, "{} of {} cases failed", self.failed.len(), self.cases)
+        for not_tried in &self.not_tried {
+            writeln!(f, "case {}: {}", not_tried.name, not_tried.failure)?;
+        }
+        write!(f, "{} of {} cases failed, {} not tried", self.failed.len(), self.cases, self.not_tried.len())
     }
 }
 
