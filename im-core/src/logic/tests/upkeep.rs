@@ -1,0 +1,71 @@
+use super::bench::*;
+
+#[test]
+fn an_unacknowledged_message_is_hinted_and_then_the_vendor_is_asked() {
+    let mut bench = Bench::new();
+    let (alice, bob) = (bench.log_in("alice"), bench.log_in("bob"));
+    bench.turn((1..=2).map(|n| send(&alice, n, "bob", &format!("k{n}"), "x")).collect());
+    assert_eq!(bench.carried().len(), 2);
+    bench.pass(Duration::from_secs(6));
+    assert_eq!(bench.carried(), [(bob.conn, Ok(2))], "the head is pushed again");
+    assert!(lock(&bench.woken.0).is_empty());
+    bench.pass(Duration::from_secs(6));
+    assert_eq!(*lock(&bench.woken.0), [(bob.uid.clone(), Version(2))]);
+    bench.pass(Duration::from_secs(60));
+    assert_eq!(lock(&bench.woken.0).len(), 1, "once a message is enough");
+}
+
+#[test]
+fn an_acknowledged_message_is_neither_hinted_nor_woken_for() {
+    let mut bench = Bench::new();
+    let (alice, bob) = (bench.log_in("alice"), bench.log_in("bob"));
+    bench.turn(vec![send(&alice, 1, "bob", "k", "x")]);
+    bench.carried();
+    let own = TimelineId::User(bob.uid.clone());
+    bench.acks(vec![Ack { caller: bob, of: Acked::UpTo(own, Version(1)) }]);
+    bench.pass(Duration::from_secs(30));
+    assert_eq!(bench.carried(), []);
+    assert!(lock(&bench.woken.0).is_empty());
+}
+
+#[test]
+fn a_logic_that_stops_stores_what_it_took_and_flushes_what_was_acknowledged() {
+    let mut bench = Bench::new();
+    let alice = bench.log_in("alice");
+    bench.turn(vec![send(&alice, 1, "bob", "k", "x")]);
+    let own = TimelineId::User(alice.uid.clone());
+    bench.acks(vec![Ack { caller: alice.clone(), of: Acked::UpTo(own, Version(1)) }]);
+    let late =
+        bench.logic.serve(Turn { requests: vec![send(&alice, 2, "bob", "l", "y")], ..Turn::default() });
+    bench.logic.stop();
+    bench.pool.run_until_stalled();
+    let replies = bench.pool.run_until(futures::future::join_all(late)).concat();
+    assert_eq!(C2cResponse::decode(replies[0].body.clone()).unwrap().version, 2);
+    assert_eq!(bench.cursor("alice"), Some(1));
+    assert_eq!(bench.refused(send(&alice, 3, "bob", "m", "z")), ErrorCode::Unavailable.code());
+}
+
+#[test]
+fn a_look_up_that_hangs_does_not_cost_the_lease() {
+    let mut bench = Bench::new();
+    let alice = bench.log_in("alice");
+    lock(&bench.store.hangs).push(());
+    bench.turn(vec![send(&alice, 1, "bob", "a", "1")]);
+    bench.pass(Duration::from_secs(60));
+    let response: C2cResponse = bench.ask(send(&alice, 2, "bob", "b", "2"));
+    assert_eq!(response.err_code, 0);
+}
+
+#[test]
+fn a_server_whose_name_another_one_took_stops() {
+    let mut bench = Bench::new();
+    let alice = bench.log_in("alice");
+    let taken =
+        crate::storage::Nodes::lease_node(&*bench.store, "test", Timestamp(0), Duration::from_secs(1));
+    let taken = taken.now_or_never().unwrap();
+    assert!(taken.is_ok());
+    bench.pass(Duration::from_secs(15));
+    assert_eq!(bench.refused(send(&alice, 1, "bob", "k", "x")), ErrorCode::Unavailable.code());
+    assert!(bench.logic.next_conn().is_err());
+    assert!(bench.logic.is_superseded());
+}
