@@ -18,11 +18,13 @@ pub struct DeliveryLimits {
     pub deadline: Duration,
     /// Users with something unacknowledged. A user on top is not kept: it hears at its next login. Default 100,000.
     pub users: usize,
+    /// How many of those one sender may be the first to concern, so that none crowds out the others' by writing to everybody. Default 10,000.
+    pub users_per_sender: usize,
 }
 
 impl Default for DeliveryLimits {
     fn default() -> Self {
-        Self { deadline: Duration::from_secs(5), users: 100_000 }
+        Self { deadline: Duration::from_secs(5), users: 100_000, users_per_sender: 10_000 }
     }
 }
 
@@ -49,6 +51,8 @@ pub struct Due {
 pub struct Deliveries {
     limits: DeliveryLimits,
     users: BTreeMap<Uid, Pending>,
+    /// How many of `users` each sender was the first to concern.
+    shares: BTreeMap<Uid, usize>,
     deadlines: BTreeSet<(Tick, Uid)>,
 }
 
@@ -58,23 +62,32 @@ struct Pending {
     newest: Version,
     due: Tick,
     hinted: bool,
+    first_sender: Uid,
 }
 
 impl Deliveries {
     /// Nothing pending.
     pub fn new(limits: DeliveryLimits) -> Self {
-        Self { limits, users: BTreeMap::new(), deadlines: BTreeSet::new() }
+        Self { limits, users: BTreeMap::new(), shares: BTreeMap::new(), deadlines: BTreeSet::new() }
     }
 
-    /// An entry was stored in `uid`'s timeline.
-    pub fn stored(&mut self, now: Tick, uid: &Uid, version: Version) {
+    /// An entry of `sender`'s was stored in `uid`'s timeline.
+    pub fn stored(&mut self, now: Tick, uid: &Uid, version: Version, sender: &Uid) {
         if let Some(pending) = self.users.get_mut(uid) {
             pending.newest = pending.newest.max(version);
-        } else if self.users.len() < self.limits.users {
+        } else if self.has_room_for(sender) {
             let due = now + self.limits.deadline;
             self.deadlines.insert((due, uid.clone()));
-            self.users.insert(uid.clone(), Pending { oldest: version, newest: version, due, hinted: false });
+            *self.shares.entry(sender.clone()).or_default() += 1;
+            let first_sender = sender.clone();
+            let pending = Pending { oldest: version, newest: version, due, hinted: false, first_sender };
+            self.users.insert(uid.clone(), pending);
         }
+    }
+
+    fn has_room_for(&self, sender: &Uid) -> bool {
+        let share = self.shares.get(sender).copied().unwrap_or_default();
+        self.users.len() < self.limits.users && share < self.limits.users_per_sender
     }
 
     /// A device of `uid` holds everything up to `version`.
@@ -142,8 +155,13 @@ impl Deliveries {
     }
 
     fn forget(&mut self, uid: &Uid) {
-        if let Some(pending) = self.users.remove(uid) {
-            self.deadlines.remove(&(pending.due, uid.clone()));
+        let Some(pending) = self.users.remove(uid) else { return };
+        self.deadlines.remove(&(pending.due, uid.clone()));
+        if let Some(share) = self.shares.get_mut(&pending.first_sender) {
+            *share -= 1;
+            if *share == 0 {
+                self.shares.remove(&pending.first_sender);
+            }
         }
     }
 }
@@ -157,6 +175,10 @@ mod tests {
         Uid::new("bob").unwrap()
     }
 
+    fn alice() -> Uid {
+        Uid::new("alice").unwrap()
+    }
+
     fn at(seconds: u64) -> Tick {
         Tick::from_millis(seconds * 1_000)
     }
@@ -164,7 +186,7 @@ mod tests {
     fn with_unacked(versions: &[i64]) -> Deliveries {
         let mut deliveries = Deliveries::new(DeliveryLimits::default());
         for version in versions {
-            deliveries.stored(at(0), &bob(), Version(*version));
+            deliveries.stored(at(0), &bob(), Version(*version), &alice());
         }
         deliveries
     }
@@ -217,8 +239,29 @@ mod tests {
     #[test]
     fn no_more_users_are_kept_than_the_limit() {
         let mut deliveries = Deliveries::new(DeliveryLimits { users: 1, ..DeliveryLimits::default() });
-        deliveries.stored(at(0), &bob(), Version(1));
-        deliveries.stored(at(0), &Uid::new("carol").unwrap(), Version(1));
+        deliveries.stored(at(0), &bob(), Version(1), &alice());
+        deliveries.stored(at(0), &Uid::new("carol").unwrap(), Version(1), &alice());
         assert_eq!(deliveries.users.len(), 1);
+    }
+
+    #[test]
+    fn a_sender_who_writes_to_everybody_does_not_crowd_out_the_others() {
+        let limits = DeliveryLimits { users_per_sender: 2, ..DeliveryLimits::default() };
+        let mut deliveries = Deliveries::new(limits);
+        let spammer = Uid::new("spammer").unwrap();
+        for n in 0..5 {
+            deliveries.stored(at(0), &Uid::new(&format!("nobody {n}")).unwrap(), Version(1), &spammer);
+        }
+        deliveries.stored(at(0), &bob(), Version(1), &alice());
+        assert_eq!(deliveries.users.len(), 3);
+        assert!(deliveries.users.contains_key(&bob()));
+
+        deliveries.acked(at(1), &Uid::new("nobody 0").unwrap(), Version(1));
+        deliveries.stored(at(1), &Uid::new("nobody 9").unwrap(), Version(1), &spammer);
+        assert_eq!(
+            deliveries.shares,
+            BTreeMap::from([(spammer, 2), (alice(), 1)]),
+            "a place that is free again can be taken"
+        );
     }
 }

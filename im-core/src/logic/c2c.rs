@@ -152,7 +152,7 @@ impl Logic {
         let mut deliveries = lock(&self.deliveries);
         for stored in &stored {
             if let (Target::User(to), Some(version)) = (&stored.message.to, stored.copy) {
-                deliveries.stored(now, to, version);
+                deliveries.stored(now, to, version, &stored.message.from);
             }
         }
         drop(deliveries);
