@@ -17,10 +17,9 @@ use crate::session::{Reply, Request};
 use crate::storage::{Placed, Post};
 use crate::time::Timestamp;
 
-/// What one turn sends, between queueing and storing. `requests` and `messages` go with the queued submissions, one for one.
+/// What one turn sends, between queueing and storing. `requests` go with the queued submissions, one for one.
 struct Sends {
     requests: Vec<Request>,
-    messages: Vec<Option<Message>>,
     refused: Vec<Reply>,
     appending: Appending,
 }
@@ -34,17 +33,12 @@ pub(super) fn send(
     async move {
         let answers = sends.appending.await;
         let mut replies = sends.refused;
-        let mut stored = Vec::with_capacity(answers.len());
-        for ((request, message), answer) in sends.requests.iter().zip(sends.messages).zip(answers) {
-            match answer {
-                Ok(placed) => {
-                    replies.push(accepted(request, &placed));
-                    stored.extend(message.map(|message| settled(message, &placed, request)));
-                }
-                Err(failure) => replies.push(reply::store_error(request, &failure)),
-            }
+        for (request, answer) in sends.requests.iter().zip(answers) {
+            replies.push(match answer {
+                Ok(placed) => accepted(request, &placed),
+                Err(failure) => reply::store_error(request, &failure),
+            });
         }
-        logic.announce(stored);
         replies
     }
 }
@@ -52,20 +46,18 @@ pub(super) fn send(
 fn submissions(logic: &Logic, requests: Vec<Request>) -> Sends {
     let now = logic.ports.clock.now();
     let mut queued = Vec::with_capacity(requests.len());
-    let mut sends = (Vec::with_capacity(requests.len()), Vec::with_capacity(requests.len()), Vec::new());
+    let mut tried = Vec::with_capacity(requests.len());
+    let mut refused = Vec::new();
     for request in requests {
         match checked(&request, logic.policy.max_content) {
             Ok(draft) => {
-                let (submission, message) = submission(logic, &request, draft, now);
-                queued.push(submission);
-                sends.0.push(request);
-                sends.1.push(message);
+                queued.push(submission(logic, &request, draft, now));
+                tried.push(request);
             }
-            Err(code) => sends.2.push(reply::error(&request, code)),
+            Err(code) => refused.push(reply::error(&request, code)),
         }
     }
-    let appending = logic.commit.append(queued);
-    Sends { requests: sends.0, messages: sends.1, refused: sends.2, appending }
+    Sends { requests: tried, refused, appending: logic.commit.append(queued) }
 }
 
 /// A send that may be tried.
@@ -96,15 +88,10 @@ fn checked(request: &Request, max_content: usize) -> Result<Draft, ErrorCode> {
 }
 
 /// The msgid and the key are fixed here, before the first try. Without a msgid the send keeps its place in the order and fails.
-fn submission(
-    logic: &Logic,
-    request: &Request,
-    draft: Draft,
-    now: Timestamp,
-) -> (Submission, Option<Message>) {
+fn submission(logic: &Logic, request: &Request, draft: Draft, now: Timestamp) -> Submission {
     let link = request.caller.conn;
     let Ok(msgid) = logic.ids.next(now) else {
-        return (Submission::Failed { link, to: Target::User(draft.to), key: draft.key }, None);
+        return Submission::Failed { link, to: Target::User(draft.to), key: draft.key };
     };
     let from = request.caller.uid.clone();
     let home = TimelineId::User(from.clone());
@@ -119,7 +106,7 @@ fn submission(
         content: draft.content,
         sent_at: now,
     };
-    (Submission::Post { link, post: Post { message: message.clone(), home, copy } }, Some(message))
+    Submission::Post { link, post: Post { message, home, copy } }
 }
 
 fn accepted(request: &Request, placed: &Placed) -> Reply {
@@ -132,22 +119,9 @@ fn accepted(request: &Request, placed: &Placed) -> Reply {
     reply::ok(request, &body)
 }
 
-/// The message as it is stored: a repeat has the msgid and the time of the first.
-fn settled(message: Message, placed: &Placed, request: &Request) -> Stored {
-    Stored {
-        message: Message { msgid: placed.msgid, sent_at: placed.sent_at, ..message },
-        home: placed.home,
-        copy: placed.copy,
-        origin: Some(request.caller.conn),
-    }
-}
-
 impl Logic {
     /// Starts the deadlines of the receivers and queues the pushes. Both are hints, so a full queue drops them.
-    fn announce(&self, stored: Vec<Stored>) {
-        if stored.is_empty() {
-            return;
-        }
+    pub(super) fn announce(&self, stored: Vec<Stored>) {
         let now = self.ports.clock.tick();
         let mut deliveries = lock(&self.deliveries);
         for stored in &stored {

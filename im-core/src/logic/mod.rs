@@ -24,7 +24,7 @@ mod version;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use futures::FutureExt;
 use futures::channel::{mpsc, oneshot};
@@ -111,25 +111,37 @@ impl Logic {
         holder: &str,
     ) -> Result<(Arc<Self>, Background), StoreError> {
         let lease = ports.store.lease_node(holder, ports.clock.now(), policy.node_lease).await?;
-        let (commit, writer) = GroupCommit::new(ports.store.clone(), policy.group_commit.clone());
         let (fan_out, stored) = mpsc::channel(policy.fan_out_queue);
         let (stop, stopped) = oneshot::channel();
-        let logic = Arc::new(Self {
-            ids: MsgIds::new(lease.node, lease.from, lease.until),
-            lease: Mutex::new(lease),
-            commit,
-            acks: Mutex::default(),
-            deliveries: Mutex::new(Deliveries::new(policy.delivery.clone())),
-            fan_out: Mutex::new(fan_out),
-            fan_out_bytes: AtomicUsize::new(0),
-            stop: Mutex::new(Some(stop)),
-            superseded: AtomicBool::new(false),
-            ports,
-            policy,
+        let mut writer = None;
+        let logic = Arc::new_cyclic(|logic: &Weak<Self>| {
+            let logic = logic.clone();
+            let announce = move |stored| {
+                if let Some(logic) = logic.upgrade() {
+                    logic.announce(stored)
+                }
+            };
+            let (commit, write) =
+                GroupCommit::new(ports.store.clone(), policy.group_commit.clone(), announce);
+            writer = Some(write.boxed());
+            Self {
+                ids: MsgIds::new(lease.node, lease.from, lease.until),
+                lease: Mutex::new(lease),
+                commit,
+                acks: Mutex::default(),
+                deliveries: Mutex::new(Deliveries::new(policy.delivery.clone())),
+                fan_out: Mutex::new(fan_out),
+                fan_out_bytes: AtomicUsize::new(0),
+                stop: Mutex::new(Some(stop)),
+                superseded: AtomicBool::new(false),
+                ports,
+                policy,
+            }
         });
         let fan_out = fan_out::run(logic.clone(), stored);
         let (upkeep, lease) = maintenance::run(logic.clone(), stopped);
-        Ok((logic, vec![writer.boxed(), fan_out.boxed(), upkeep.boxed(), lease.boxed()]))
+        let background = [writer, Some(fan_out.boxed()), Some(upkeep.boxed()), Some(lease.boxed())];
+        Ok((logic, background.into_iter().flatten().collect()))
     }
 
     /// The node whose number is in all ids made here.

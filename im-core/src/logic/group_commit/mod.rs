@@ -2,6 +2,8 @@
 //!
 //! This is also where the order of sends is kept when sends fail. The queue is first in, first out, and after a retryable failure of a
 //! post every later one of the same link to the same target fails alike, until the failed one comes again.
+//!
+//! What is stored is announced from here too: in the order of the timelines, and whether or not whoever sent it still waits for the answer.
 
 mod health;
 mod order;
@@ -18,8 +20,9 @@ use futures::channel::{mpsc, oneshot};
 
 use self::health::Health;
 use self::order::Order;
+use crate::fanout::Stored;
 use crate::id::ConnId;
-use crate::message::{SendKey, Target};
+use crate::message::{Message, SendKey, Target};
 use crate::storage::{Placed, Post, Store, StoreError, StoreErrorKind};
 
 /// How large batches and the queue may grow.
@@ -94,12 +97,17 @@ pub struct GroupCommit {
 
 impl GroupCommit {
     /// A handle and the writer. The composition root spawns the writer, or polls it; it ends when all handles are dropped or
-    /// [`close`](Self::close) was called, after it wrote what waits.
-    pub fn new(store: Arc<dyn Store>, limits: GroupCommitLimits) -> (Self, impl Future<Output = ()> + Send) {
+    /// [`close`](Self::close) was called, after it wrote what waits. After each batch `announce` gets what is durable by it, in the order in
+    /// which it was stored, repeats included.
+    pub fn new(
+        store: Arc<dyn Store>,
+        limits: GroupCommitLimits,
+        announce: impl FnMut(Vec<Stored>) + Send,
+    ) -> (Self, impl Future<Output = ()> + Send) {
         let (queue, jobs) = mpsc::unbounded();
         let waiting = Arc::new(AtomicUsize::new(0));
         let handle = Self { queue, waiting: waiting.clone(), queue_bytes: limits.queue_bytes };
-        (handle, write(store, limits, jobs, waiting))
+        (handle, write(store, limits, jobs, waiting, announce))
     }
 
     /// Queues submissions, now, in their order and after all that were queued before; the future tells how each one fared.
@@ -154,6 +162,7 @@ async fn write(
     limits: GroupCommitLimits,
     mut jobs: mpsc::UnboundedReceiver<Job>,
     waiting: Arc<AtomicUsize>,
+    mut announce: impl FnMut(Vec<Stored>) + Send,
 ) {
     let mut order = Order::default();
     let mut health = Health::default();
@@ -172,7 +181,10 @@ async fn write(
             answers = store.append(posts).await;
             health.note(&answers);
         }
-        batch.answer(answers, &mut order);
+        let stored = batch.answer(answers, &mut order);
+        if !stored.is_empty() {
+            announce(stored);
+        }
     }
 }
 
@@ -201,8 +213,8 @@ struct Place {
 }
 
 enum Fate {
-    /// It is among the batch's posts.
-    Tried,
+    /// It is among the batch's posts; this is its message.
+    Tried(Message),
     /// It could not be tried, and is to come again before what comes after it.
     Failed,
     /// It comes after one that failed.
@@ -235,22 +247,28 @@ impl Batch {
             Submission::Post { link, post } => {
                 let (to, key) = (post.message.to.clone(), post.message.key.clone());
                 let broken = !self.broken.is_empty() && self.broken.contains(&(link, to.clone()));
-                let fate = if !broken && order.admits(link, &to, &key) { Fate::Tried } else { Fate::Held };
-                if matches!(fate, Fate::Tried) {
-                    self.posts.push(post);
+                if broken || !order.admits(link, &to, &key) {
+                    return Place { link, to, key, fate: Fate::Held };
                 }
+                let fate = Fate::Tried(post.message.clone());
+                self.posts.push(post);
                 Place { link, to, key, fate }
             }
         }
     }
 
-    /// Failures are noted here, in the order of the submissions, so that the one which is waited for is the first.
-    fn answer(self, answers: Answers, order: &mut Order) {
+    /// Tells every turn how it fared, and returns what is stored. Failures are noted here, in the order of the submissions, so that the one
+    /// which is waited for is the first.
+    fn answer(self, answers: Answers, order: &mut Order) -> Vec<Stored> {
+        let mut stored = Vec::with_capacity(answers.len());
         let mut answers = answers.into_iter();
         for turn in self.turns {
-            let told = turn.places.into_iter().map(|place| match place.fate {
-                Fate::Tried => place.settle(answers.next().unwrap_or_else(|| Err(unavailable())), order),
-                Fate::Failed => place.settle(Err(unavailable()), order),
+            let told = turn.places.into_iter().map(|place| match &place.fate {
+                Fate::Tried(_) => {
+                    let answer = answers.next().unwrap_or_else(|| Err(unavailable()));
+                    place.settle(answer, order, &mut stored)
+                }
+                Fate::Failed => place.settle(Err(unavailable()), order, &mut stored),
                 Fate::Held => Err(StoreError::new(StoreErrorKind::OutOfOrder, "append")),
             });
             // Whoever asked may have gone; the posts are stored all the same.
@@ -259,16 +277,36 @@ impl Batch {
         for link in self.forgotten {
             order.forget(link);
         }
+        stored
     }
 }
 
 impl Place {
-    fn settle(self, answer: Result<Placed, StoreError>, order: &mut Order) -> Result<Placed, StoreError> {
-        // Whatever a client is told to retry is waited for; only a reused key is final.
-        if answer.as_ref().is_err_and(|failure| failure.kind() != StoreErrorKind::KeyReused) {
-            order.failed(self.link, &self.to, &self.key);
+    fn settle(
+        self,
+        answer: Result<Placed, StoreError>,
+        order: &mut Order,
+        stored: &mut Vec<Stored>,
+    ) -> Result<Placed, StoreError> {
+        match (&answer, self.fate) {
+            (Ok(placed), Fate::Tried(message)) => stored.push(announced(message, placed, self.link)),
+            // Whatever a client is told to retry is waited for; only a reused key is final.
+            (Err(failure), _) if failure.kind() != StoreErrorKind::KeyReused => {
+                order.failed(self.link, &self.to, &self.key);
+            }
+            _ => {}
         }
         answer
+    }
+}
+
+/// The message as it is stored: a repeat has the msgid and the time of the first.
+fn announced(message: Message, placed: &Placed, link: ConnId) -> Stored {
+    Stored {
+        message: Message { msgid: placed.msgid, sent_at: placed.sent_at, ..message },
+        home: placed.home,
+        copy: placed.copy,
+        origin: Some(link),
     }
 }
 
@@ -284,7 +322,7 @@ mod tests {
 
     use super::*;
     use crate::id::{ClientMsgId, MsgId, Uid};
-    use crate::message::{ContentType, Message, TimelineId};
+    use crate::message::{ContentType, TimelineId};
     use crate::time::Timestamp;
 
     const LINK: ConnId = ConnId(1);

@@ -113,12 +113,24 @@ fn what_does_not_fit_in_the_queue_fails_and_keeps_the_order() {
 }
 
 #[test]
-fn posts_of_a_dropped_caller_are_stored_all_the_same() {
+fn posts_of_a_dropped_caller_are_stored_and_pushed_all_the_same() {
     let mut bench = Bench::new();
-    let alice = bench.log_in("alice");
+    let (alice, bob) = (bench.log_in("alice"), bench.log_in("bob"));
     let turn = Turn { requests: vec![send(&alice, 1, "bob", "a", "1")], ..Turn::default() };
     drop(bench.logic.serve(turn));
-    bench.pool.run_until_stalled();
+    assert_eq!(bench.carried(), [(bob.conn, Ok(1))]);
     let page: PullResponse = bench.ask(pull(&alice, 0, 0));
     assert_eq!(contents(&page), [(1, "1")]);
+}
+
+#[test]
+fn pushes_come_in_the_order_of_storing_whichever_turn_is_answered_first() {
+    let mut bench = Bench::new();
+    let (alice, bob) = (bench.log_in("alice"), bench.log_in("bob"));
+    let turn = |n: u32| Turn { requests: vec![send(&alice, n, "bob", "", "x")], ..Turn::default() };
+    let mut groups: Vec<_> = (1..=3).flat_map(|n| bench.logic.serve(turn(n))).collect();
+    bench.pool.run_until_stalled();
+    groups.reverse();
+    bench.pool.run_until(futures::future::join_all(groups));
+    assert_eq!(bench.carried(), [(bob.conn, Ok(1)), (bob.conn, Ok(2)), (bob.conn, Ok(3))]);
 }
