@@ -23,11 +23,10 @@ pub enum StoreErrorKind {
 }
 
 /// An operation of the store failed.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone)]
 pub struct StoreError {
     kind: StoreErrorKind,
     operation: &'static str,
-    #[source]
     source: Option<std::sync::Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -57,6 +56,13 @@ impl StoreError {
     /// Whether the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
         matches!(self.kind, StoreErrorKind::Unavailable | StoreErrorKind::OutOfOrder)
+    }
+}
+
+impl std::error::Error for StoreError {
+    /// The cause itself, not what it is shared by, so that it can be downcast.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
     }
 }
 
