@@ -12,6 +12,7 @@
 //! | [`delivery`] | who has not acknowledged yet, and when to do something about it |
 //! | [`fanout`] | which links hear of a stored message |
 //! | [`storage`] | the [`Store`](storage::Store) traits with their contracts |
+//! | [`transfer`] | copying a store into another, and comparing two |
 //! | [`router`] | [`Routes`](router::Routes) and [`Bus`](router::Bus): where users are, and how to reach their gates |
 //! | [`ports`] | the outside world: authenticator, clock, wake-up |
 //! | [`logic`] | the use-cases, one file each |
@@ -67,3 +68,4 @@ pub mod storage;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;
+pub mod transfer;

@@ -7,6 +7,8 @@
 //! None of them spawns, waits or reads a clock, and everything iterates in a fixed order, so that a seeded run replays.
 
 mod bus;
+mod export;
+mod import;
 mod nodes;
 mod routes;
 mod state;
@@ -14,6 +16,7 @@ mod store;
 mod timeline;
 
 pub use bus::MemoryBus;
+pub use import::{MemoryImport, NotEmpty};
 pub use routes::MemoryRoutes;
 pub use state::State;
 pub use store::MemoryStore;

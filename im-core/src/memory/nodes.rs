@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::id::NodeId;
-use crate::storage::{NodeLease, StoreError, StoreErrorKind};
+use crate::storage::{HeldNode, NodeLease, StoreError, StoreErrorKind};
 use crate::time::Timestamp;
 
 /// Who holds which node number.
@@ -47,6 +47,22 @@ impl NodeTable {
         let row = row.ok_or_else(|| StoreError::new(StoreErrorKind::LeaseLost, "renew_node"))?;
         row.until = row.until.max(now + ttl);
         Ok(NodeLease { until: row.until, ..lease.clone() })
+    }
+
+    /// Every number that was taken once, in order.
+    pub(super) fn held(&self) -> impl ExactSizeIterator<Item = HeldNode> {
+        self.rows.iter().map(|(node, row)| HeldNode {
+            node: *node,
+            holder: row.holder.clone(),
+            epoch: row.epoch,
+            until: row.until,
+        })
+    }
+
+    /// Takes over what is known of a number; false if something is known already.
+    pub(super) fn import(&mut self, held: HeldNode) -> bool {
+        let HeldNode { node, holder, epoch, until } = held;
+        self.rows.insert(node, Row { holder, epoch, until }).is_none()
     }
 
     fn number_of(&self, holder: &str) -> Option<NodeId> {

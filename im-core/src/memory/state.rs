@@ -1,13 +1,15 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::nodes::NodeTable;
 use super::timeline::Timeline;
 use crate::id::{DeviceId, MsgId, Uid, Version};
-use crate::message::{SendKey, TimelineId};
+use crate::message::{Message, SendKey, TimelineId};
 use crate::storage::{
-    Conversation, Cursor, CursorAck, Found, Head, MAX_CURSORS, Page, Placed, Post, Read, StoreError,
-    StoreErrorKind,
+    Conversation, Cursor, CursorAck, Found, Head, MAX_CURSORS, Page, Place, Placed, Post, Read, StoreError,
+    StoreErrorKind, StoredPost,
 };
+use crate::time::Timestamp;
 
 /// What a store holds, and the steps that change it, as plain functions.
 ///
@@ -15,9 +17,11 @@ use crate::storage::{
 /// can leave one out: [`repeat_of`](Self::repeat_of), [`check_msgid`](Self::check_msgid), [`place`](Self::place).
 #[derive(Clone, Debug, Default)]
 pub struct State {
-    timelines: BTreeMap<TimelineId, Timeline>,
+    pub(super) timelines: BTreeMap<TimelineId, Timeline>,
     sends: BTreeMap<(Uid, SendKey), Found>,
-    cursors: BTreeMap<(Uid, TimelineId), BTreeMap<DeviceId, Version>>,
+    /// Every post, in the order of placing.
+    pub(super) posts: Vec<Arc<StoredPost>>,
+    pub(super) cursors: BTreeMap<(Uid, TimelineId), BTreeMap<DeviceId, Version>>,
     pub(super) nodes: NodeTable,
 }
 
@@ -60,15 +64,45 @@ impl State {
     pub fn place(&mut self, post: Post) -> Placed {
         let Post { message, home, copy } = post;
         let copy = copy.filter(|copy| *copy != home);
-        let (msgid, sent_at, digest) = (message.msgid, message.sent_at, message.digest());
-        let key = (message.from.clone(), message.key.clone());
-
-        let copy = copy.map(|copy| self.timeline(&copy).push(&copy, message.clone()));
-        let home = self.timeline(&home).push(&home, message);
-        let placed = Placed { msgid, sent_at, home, copy, repeated: false };
-        let again = Placed { repeated: true, ..placed.clone() };
-        self.sends.insert(key, Found { digest, placed: again });
+        let digest = message.digest();
+        let copy = copy.map(|timeline| self.enter(timeline, &message, None));
+        let home = self.enter(home, &message, None);
+        let placed = Placed {
+            msgid: message.msgid,
+            sent_at: message.sent_at,
+            home: home.version,
+            copy: copy.as_ref().map(|copy| copy.version),
+            repeated: false,
+        };
+        self.remember(StoredPost { message, digest, withdrawn_at: None, home, copy });
         placed
+    }
+
+    /// Gives a message its version in a timeline, and stores it there.
+    pub(super) fn enter(
+        &mut self,
+        timeline: TimelineId,
+        message: &Message,
+        withdrawn_at: Option<Timestamp>,
+    ) -> Place {
+        let entries = self.timelines.entry(timeline.clone()).or_default();
+        let version = entries.push(&timeline, message.clone(), withdrawn_at);
+        Place { timeline, version }
+    }
+
+    /// Keeps a post's key; false if it was known.
+    pub(super) fn remember(&mut self, post: StoredPost) -> bool {
+        let placed = Placed {
+            msgid: post.message.msgid,
+            sent_at: post.message.sent_at,
+            home: post.home.version,
+            copy: post.copy.as_ref().map(|copy| copy.version),
+            repeated: true,
+        };
+        let key = (post.message.from.clone(), post.message.key.clone());
+        let known = self.sends.insert(key, Found { digest: post.digest, placed });
+        self.posts.push(Arc::new(post));
+        known.is_none()
     }
 
     /// Reads a part of a timeline.
@@ -78,8 +112,7 @@ impl State {
 
     /// A timeline's bounds.
     pub fn head(&self, timeline: &TimelineId) -> Head {
-        let head = self.timelines.get(timeline).map(Timeline::head).unwrap_or_default();
-        Head { floor: Version::ZERO, head }
+        self.timelines.get(timeline).map(Timeline::bounds).unwrap_or_default()
     }
 
     /// What is remembered of a send.
@@ -119,9 +152,5 @@ impl State {
     pub fn cursors(&self, of: &(Uid, TimelineId)) -> Vec<Cursor> {
         let devices = self.cursors.get(of).into_iter().flatten().take(MAX_CURSORS);
         devices.map(|(device, version)| Cursor { device: device.clone(), version: *version }).collect()
-    }
-
-    fn timeline(&mut self, id: &TimelineId) -> &mut Timeline {
-        self.timelines.entry(id.clone()).or_default()
     }
 }

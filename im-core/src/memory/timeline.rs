@@ -2,31 +2,49 @@ use std::collections::BTreeMap;
 
 use crate::id::{MsgId, Version};
 use crate::message::{Entry, Message, Target, TimelineId};
-use crate::storage::{Conversation, Page, Read};
+use crate::storage::{Conversation, Head, Page, Read};
+use crate::time::Timestamp;
 
 /// One timeline and the conversation list that it makes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Timeline {
+    /// What retention took away, before the timeline was imported.
+    floor: Version,
     entries: BTreeMap<Version, Entry>,
     places: BTreeMap<MsgId, Version>,
     conversations: BTreeMap<Target, Conversation>,
 }
 
 impl Timeline {
+    /// One without entries, up to and with `floor` of which all were removed.
+    pub(super) fn above(floor: Version) -> Self {
+        Self { floor, ..Self::default() }
+    }
+
     /// The newest version.
     pub(super) fn head(&self) -> Version {
-        self.entries.last_key_value().map(|(version, _)| *version).unwrap_or_default()
+        self.entries.last_key_value().map_or(self.floor, |(version, _)| *version)
+    }
+
+    /// Where it begins and ends.
+    pub(super) fn bounds(&self) -> Head {
+        Head { floor: self.floor, head: self.head() }
     }
 
     /// Appends a message to this timeline, which is `owner`'s.
-    pub(super) fn push(&mut self, owner: &TimelineId, message: Message) -> Version {
+    pub(super) fn push(
+        &mut self,
+        owner: &TimelineId,
+        message: Message,
+        withdrawn_at: Option<Timestamp>,
+    ) -> Version {
         let version = self.head().next();
         if let TimelineId::User(uid) = owner {
             let own = message.from == *uid;
             self.move_conversation(version, own, message.conversation(owner), &message);
         }
         self.places.insert(message.msgid, version);
-        self.entries.insert(version, Entry { version, message, withdrawn_at: None });
+        self.entries.insert(version, Entry { version, message, withdrawn_at });
         version
     }
 

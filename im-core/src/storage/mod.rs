@@ -2,7 +2,8 @@
 //!
 //! [`Store`] is one object because its parts share transactions: [`Timelines`] (the truth), [`Conversations`] (moved by
 //! every append), [`Cursors`] (what each device has), [`Nodes`] (who may make ids). An adapter implements the four
-//! traits and is right when the conformance suite says so.
+//! traits and is right when the conformance suite says so. [`Export`] and [`Import`], for copying a store into another kind of store, stand
+//! apart: an adapter without them serves as well.
 //!
 //! All calls are batched and object-safe. A slice of requests gets a vector of answers in the same order. Every adapter
 //! bounds the time of every call by itself and answers [`StoreErrorKind::Unavailable`] when it is over.
@@ -11,13 +12,18 @@ mod conversations;
 mod cursors;
 mod error;
 mod nodes;
+mod rows;
 mod timelines;
+mod transfer;
 
 pub use conversations::{Conversation, Conversations};
 pub use cursors::{Cursor, CursorAck, Cursors, MAX_CURSORS};
 pub use error::{StoreError, StoreErrorKind};
 pub use nodes::{NodeLease, Nodes};
+pub use rows::{HeldNode, Place, Row, RowKind, StoredPost};
 pub use timelines::{Found, Head, Page, Placed, Post, Read, Timelines};
+pub(crate) use transfer::owner;
+pub use transfer::{Export, ExportPage, Exportable, Exported, Import, Misfit, Position};
 
 /// Everything that is kept. Implemented for whatever implements its parts.
 pub trait Store: Timelines + Conversations + Cursors + Nodes {}

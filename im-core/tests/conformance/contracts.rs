@@ -1,6 +1,6 @@
 //! Every line under a trait's `# Contract` is tried by a case, and every case quotes a line that is there.
 
-use im_core::testing::conformance::{bus_cases, routes_cases, store_cases};
+use im_core::testing::conformance::{bus_cases, routes_cases, store_cases, transfer_cases};
 
 /// The contract lines of a trait's methods, as (`Trait::method`, line), and whatever else the methods' docs promise.
 struct Docs {
@@ -8,11 +8,13 @@ struct Docs {
     promises: Vec<(String, String)>,
 }
 
-const SOURCES: [(&str, &str); 6] = [
+const SOURCES: [(&str, &str); 8] = [
     ("Timelines", include_str!("../../src/storage/timelines.rs")),
     ("Conversations", include_str!("../../src/storage/conversations.rs")),
     ("Cursors", include_str!("../../src/storage/cursors.rs")),
     ("Nodes", include_str!("../../src/storage/nodes.rs")),
+    ("Export", include_str!("../../src/storage/transfer.rs")),
+    ("Import", include_str!("../../src/storage/transfer.rs")),
     ("Routes", include_str!("../../src/router/routes.rs")),
     ("Bus", include_str!("../../src/router/bus.rs")),
 ];
@@ -20,7 +22,9 @@ const SOURCES: [(&str, &str); 6] = [
 fn docs() -> Docs {
     let mut docs = Docs { contracts: Vec::new(), promises: Vec::new() };
     for (name, source) in SOURCES {
-        let body = source.split_once(&format!("pub trait {name}:")).unwrap().1;
+        let (before, body) = source.split_once(&format!("pub trait {name}:")).unwrap();
+        let body = body.split_once("\n}").unwrap().0;
+        docs.promises.push((name.to_owned(), plain(&docs_above(before))));
         let mut lines = Vec::new();
         for line in body.lines().map(str::trim) {
             if let Some(text) = line.strip_prefix("///") {
@@ -35,6 +39,15 @@ fn docs() -> Docs {
         }
     }
     docs
+}
+
+/// The documentation that a source ends with.
+fn docs_above(source: &str) -> String {
+    let lines: Vec<_> = source.lines().rev().skip_while(|line| !line.starts_with("///")).collect();
+    let docs = lines.iter().map_while(|line| line.strip_prefix("///")).map(str::trim);
+    let mut docs: Vec<_> = docs.collect();
+    docs.reverse();
+    docs.join("\n")
 }
 
 /// The bullets under `# Contract`.
@@ -62,7 +75,8 @@ fn cases() -> Vec<[&'static str; 3]> {
     let store = store_cases().into_iter().map(|case| [case.name, case.method, case.contract]);
     let routes = routes_cases().into_iter().map(|case| [case.name, case.method, case.contract]);
     let bus = bus_cases().into_iter().map(|case| [case.name, case.method, case.contract]);
-    store.chain(routes).chain(bus).collect()
+    let transfer = transfer_cases().into_iter().map(|case| [case.name, case.method, case.contract]);
+    store.chain(routes).chain(bus).chain(transfer).collect()
 }
 
 #[test]

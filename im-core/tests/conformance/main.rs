@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures::executor::block_on;
-use im_core::memory::{MemoryBus, MemoryRoutes, MemoryStore};
+use im_core::memory::{MemoryBus, MemoryImport, MemoryRoutes, MemoryStore};
 use im_core::router::{Bus, Routes};
-use im_core::storage::Store;
+use im_core::storage::{Exportable, Import, Store};
 use im_core::testing::conformance::{
-    BusBench, RoutesBench, StoreBench, run_bus_suite, run_routes_suite, run_store_suite,
+    BusBench, Refused, RoutesBench, StoreBench, TransferBench, run_bus_suite, run_routes_suite,
+    run_store_suite, run_transfer_suite,
 };
 
 /// Reopening gives another store with the same content, as a restart of a durable one would.
@@ -29,6 +30,23 @@ impl StoreBench for MemoryBench {
         let mut store = self.0.lock().unwrap();
         *store = Arc::new(store.snapshot());
         store.clone()
+    }
+}
+
+#[async_trait]
+impl TransferBench for MemoryBench {
+    async fn open(&self) -> Result<Arc<dyn Exportable>, Refused> {
+        let mut store = self.0.lock().unwrap();
+        *store = Arc::new(store.snapshot());
+        Ok(store.clone())
+    }
+
+    async fn import(&self) -> Result<Box<dyn Import>, Refused> {
+        Ok(Box::new(MemoryImport::new(self.0.lock().unwrap().clone())?))
+    }
+
+    fn is_durable(&self) -> bool {
+        false
     }
 }
 
@@ -53,6 +71,15 @@ fn the_memory_store_conforms() {
     let not_tried: Vec<_> = report.not_tried.iter().map(|case| case.name).collect();
     assert_eq!(not_tried, ["failed_writes_keep_the_order"], "memory takes every write");
     assert!(report.cases >= 60, "{report}");
+}
+
+#[test]
+fn the_memory_store_conforms_when_it_is_copied() {
+    let report = block_on(run_transfer_suite(MemoryBench::default));
+    assert!(report.passed(), "{report}");
+    let not_tried: Vec<_> = report.not_tried.iter().map(|case| case.name).collect();
+    assert_eq!(not_tried, ["an_unfinished_store_does_not_open"], "memory keeps nothing half-filled");
+    assert!(report.cases >= 30, "{report}");
 }
 
 #[test]

@@ -98,7 +98,7 @@ pub(super) async fn append_one(
 /// Appends posts of which none may fail.
 pub(super) async fn append_all(store: &dyn Store, posts: &[Post]) -> Result<Vec<Placed>, Failure> {
     let answers = store.append(posts.to_vec()).await;
-    super::super::check::same("the number of answers to append", answers.len(), posts.len())?;
+    super::check::same("the number of answers to append", answers.len(), posts.len())?;
     Ok(answers.into_iter().collect::<Result<_, _>>()?)
 }
 

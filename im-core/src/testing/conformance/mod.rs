@@ -33,10 +33,12 @@
 mod bus;
 mod case;
 mod check;
+mod fixture;
 mod local_store;
 mod report;
 mod routes;
 mod store;
+mod transfer;
 
 pub use bus::{BusBench, bus_cases, run_bus_suite};
 pub use case::Case;
@@ -45,3 +47,4 @@ pub use local_store::{LocalStoreBench, local_store_cases, run_local_store_suite}
 pub use report::{Failed, Report};
 pub use routes::{RoutesBench, routes_cases, run_routes_suite};
 pub use store::{StoreBench, run_store_suite, store_cases};
+pub use transfer::{Refused, TransferBench, run_transfer_suite, transfer_cases};

@@ -4,7 +4,6 @@ mod append;
 mod concurrency;
 mod conversations;
 mod cursors;
-mod fixture;
 mod keys;
 mod model;
 mod nodes;
@@ -14,7 +13,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Case, Report, case};
+use super::{Case, Report, case, fixture};
 use crate::storage::Store;
 
 /// Opens the store under test.
