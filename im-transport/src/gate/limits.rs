@@ -37,7 +37,8 @@ pub struct GateLimits {
     /// What a request for a page of messages counts among those bytes, for the sake of its answer. Default 512 KiB, the use-cases'
     /// default for the largest page.
     pub page_weight: usize,
-    /// Logins of one shard without an answer. Those on top are told to try again. Default 4,096.
+    /// Logins of one shard without an answer. Those on top are told to try again. Default 32,768: after a restart everybody comes at once,
+    /// and some 2 KiB for each that waits are cheaper than having them come twice.
     pub shard_logins: usize,
     /// Bytes of pushes that wait for one shard; the oldest on top are dropped, and their receivers find the gap. Default 32 MiB.
     pub shard_mailbox: usize,
@@ -69,7 +70,7 @@ impl Default for GateLimits {
             outbound_low_water: 64 << 10,
             shard_bytes_in_flight: 16 << 20,
             page_weight: 512 << 10,
-            shard_logins: 4_096,
+            shard_logins: 32_768,
             shard_mailbox: 32 << 20,
             write_stall: Duration::from_secs(30),
             linger: Duration::from_secs(2),
