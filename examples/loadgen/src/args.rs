@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::store::StoreSpec;
 use crate::target::Floor;
 
 /// Puts load on an instant-messaging server and says what it costs, beside what the barest server costs that only moves the frames.
@@ -35,6 +36,12 @@ pub(crate) enum Command {
     Storm(StormArgs),
     /// Users who were away catch up.
     Pull(PullArgs),
+    /// Direct messages to users who are away: what each takes on the server's disk, by kind of file.
+    Disk(DiskArgs),
+    /// A store that grows by tens: what a message costs, and how much memory the server takes, at each size.
+    Growth(GrowthArgs),
+    /// All of these, as the targets are set, into one table.
+    Suite(SuiteArgs),
     /// Runs a floor's server until it is killed; prints `ready tcp=HOST:PORT`.
     Floor(FloorArgs),
 }
@@ -74,6 +81,9 @@ pub(crate) struct RunArgs {
     /// The im-standalone program [default: the one beside this program].
     #[arg(long, value_name = "FILE")]
     pub(crate) standalone: Option<PathBuf>,
+    /// The store that im-standalone keeps, by kind and name in its fresh data directory, such as sqlite:im.db [default: its own choice].
+    #[arg(long, value_name = "KIND:NAME")]
+    pub(crate) store: Option<StoreSpec>,
     /// One more argument for im-standalone; may be repeated.
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     pub(crate) standalone_arg: Vec<String>,
@@ -109,7 +119,8 @@ pub(crate) struct RateArgs {
     /// So many a second over all, at even times, whatever is answered.
     #[arg(long, value_name = "R", value_parser = rate, conflicts_with = "window")]
     pub(crate) rate: Option<f64>,
-    /// Look for the highest rate whose 99th percentile stays within this, beginning at --rate or 1,000, and measure there.
+    /// Look for the highest rate whose 99th percentile stays within this, beginning at --rate or 1,000; in every round anew, and of both
+    /// sides. The figures are those at the highest rate, so `per_s` is about that rate.
     #[arg(long, value_name = "P99_US", conflicts_with = "window")]
     pub(crate) search: Option<f64>,
 }
@@ -195,6 +206,81 @@ pub(crate) struct PullArgs {
     pub(crate) size: u32,
     #[command(flatten)]
     pub(crate) run: RunArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiskArgs {
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) messages: u32,
+    /// Receivers; each gets the same number of messages, and the rest of the division is not sent.
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) users: u32,
+    /// Bytes of a message's content, at least 24.
+    #[arg(long, value_name = "BYTES", default_value_t = 100, value_parser = clap::value_parser!(u32).range(24..=65_536))]
+    pub(crate) size: u32,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GrowthArgs {
+    /// Stored messages at the first size; each next one is ten times as large.
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) min_messages: u64,
+    /// Stored messages at the last size. Ten million take minutes and gigabytes.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub(crate) max_messages: u64,
+    /// Stored messages for each user: ten times the messages are ten times the users.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) per_user: u64,
+    /// Pairs that send and receive while a size is measured, taken evenly from all users; at most half the users of the first size.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) pairs: u32,
+    /// Messages in flight of each sender while a size is measured.
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) window: u32,
+    /// Messages that are measured at each size, on top of those stored.
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) measured: u64,
+    /// Bytes of a message's content, at least 24.
+    #[arg(long, value_name = "BYTES", default_value_t = 100, value_parser = clap::value_parser!(u32).range(24..=65_536))]
+    pub(crate) size: u32,
+    /// Seconds for which the server is left alone before a size is measured; it reminds receivers who are away after 5.
+    #[arg(long, value_name = "S", default_value = "6", value_parser = seconds)]
+    pub(crate) settle: Duration,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SuiteArgs {
+    /// Small sizes and one round: shows that everything works, and says nothing about speed.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Only these rows of the table, such as 1,2,8.
+    #[arg(long, value_name = "ROWS", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Take what is finished in --json-out from there, and run only the rest.
+    #[arg(long, requires = "json_out")]
+    pub(crate) resume: bool,
+    /// Where each scenario's JSON object goes, as ROW.json, with all of them in suite.jsonl and the table in suite.md.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) json_out: Option<PathBuf>,
+    /// A Markdown file whose lines between the suite's two marks are replaced by the table.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
+    /// Rounds that must count, of each side, of each scenario [default: 5; with --quick 1].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: Option<u32>,
+    /// The most messages that the store of the growth scenario holds.
+    #[arg(long, value_name = "N", default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(10_000..))]
+    pub(crate) growth: u64,
+    /// How many times a scenario that the environment spoilt is run at most.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) tries: u32,
+    /// What every scenario is told besides, after `--`, such as `-- --store sqlite:im.db --max-others 10`.
+    #[arg(last = true, value_name = "ARGS")]
+    pub(crate) more: Vec<String>,
 }
 
 #[derive(Debug, Args)]

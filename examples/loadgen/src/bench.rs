@@ -60,7 +60,8 @@ pub(crate) struct Running<'a> {
 impl Running<'_> {
     fn target(&self, label: String) -> Result<Target, Fault> {
         let accounts = Accounts::with_secret(&self.secret)?;
-        Ok(Target { address: self.address, pid: self.pid, dialect: Dialect::Im, accounts, label })
+        let (address, pid) = (self.address, self.pid);
+        Ok(Target { address, pid, dialect: Dialect::Im, accounts, label, data: None })
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tempfile::TempDir;
 
@@ -14,11 +14,9 @@ use crate::meter::Meter;
 use crate::outcome::Outcome;
 use crate::proc::Pid;
 use crate::scenario::Pull;
+use crate::store::StoreSpec;
 use crate::target::{Accounts, Spawned, Spawner, Target};
 use crate::wire::Dialect;
-
-/// The database in `im-standalone`'s data directory.
-const DATABASE: &str = "im.db";
 
 /// A server whose users have messages to catch up on.
 pub(crate) struct CatchUp {
@@ -39,7 +37,7 @@ impl CatchUp {
     ) -> Result<Self, Fault> {
         let accounts = Accounts::with_secret(secret)?;
         let label = "pull, sending".to_owned();
-        let target = Target { address, pid, dialect: Dialect::Im, accounts, label };
+        let target = Target { address, pid, dialect: Dialect::Im, accounts, label, data: None };
         pull.seed.run(&target)?;
         Ok(CatchUp { pull, target, rounds: 0, _server: None })
     }
@@ -51,7 +49,7 @@ impl CatchUp {
         let target = server.target(Dialect::Im, "pull, sending".to_owned())?;
         pull.seed.run(&target)?;
         server.stop();
-        let scan = Scan::of(pull, server.data(), &target.accounts, &spawner.data_root)?;
+        let scan = Scan::of(pull, server.data(), &target.accounts, spawner)?;
         let server = spawner.again(server)?;
         let again = server.target(Dialect::Im, String::new())?;
         let target = Target { accounts: target.accounts, ..again };
@@ -77,29 +75,38 @@ pub(crate) struct Scan {
 }
 
 impl Scan {
-    fn of(pull: Pull, data: &Path, accounts: &Accounts, root: &Path) -> Result<Self, Fault> {
+    fn of(pull: Pull, data: &Path, accounts: &Accounts, spawner: &Spawner) -> Result<Self, Fault> {
         let fault = |error: std::io::Error| Fault::system("cannot copy the store", &error);
-        let copy = TempDir::with_prefix_in("im-loadgen-", root).map_err(fault)?;
-        for entry in fs::read_dir(data).map_err(fault)? {
-            let from: PathBuf = entry.map_err(fault)?.path();
-            if let Some(name) = from.file_name().filter(|_| from.is_file()) {
-                fs::copy(&from, copy.path().join(name)).map_err(fault)?;
-            }
-        }
+        let copy = TempDir::with_prefix_in("im-loadgen-", &spawner.data_root).map_err(fault)?;
+        copy_all(data, copy.path()).map_err(fault)?;
         let users = (0..pull.seed.users).map(|user| accounts.uid(user)).collect();
-        let scanner = Scanner::open(&copy.path().join(DATABASE))?;
+        let spec = spawner.store.clone().map_or_else(|| StoreSpec::found_in(data), Ok)?;
+        let scanner = Scanner::open(&spec, copy.path())?;
         Ok(Scan { pull, users, scanner, _copy: copy })
     }
 }
 
+fn copy_all(from: &Path, to: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            fs::create_dir(&to)?;
+            copy_all(&from, &to)?;
+        } else {
+            fs::copy(&from, &to)?;
+        }
+    }
+    Ok(())
+}
+
 impl Bench for Scan {
     fn round(&mut self, _: String) -> Result<Round, Fault> {
-        let page = usize::try_from(self.pull.page).unwrap_or(1);
-        let sent = u64::from(self.pull.seed.users) * self.pull.seed.messages;
+        let sent = self.pull.seed.all();
         watched(None, || {
             // The scan is this process's own work.
             let span = Meter::new(Some(Pid::own())).start();
-            let delivered = self.scanner.scan(&self.users, page)?;
+            let delivered = self.scanner.scan(&self.users)?;
             let lost = sent.saturating_sub(delivered);
             Ok(Outcome { sent, delivered, lost, usage: span.end(), ..Outcome::default() })
         })

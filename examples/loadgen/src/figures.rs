@@ -1,8 +1,10 @@
 use serde::Serialize;
 
 use crate::bench::Round;
+use crate::growth::Growth;
 use crate::latency::{Latencies, Quantiles};
 use crate::outcome::Outcome;
+use crate::stored::Stored;
 
 /// What the kept rounds of one side say: counts and seconds are sums, everything else is the median of the rounds (`max`, of
 /// latencies, is the greatest).
@@ -22,6 +24,15 @@ pub(crate) struct Figures {
     pub(crate) lost: u64,
     pub(crate) duplicated: u64,
     pub(crate) reordered: u64,
+    /// The most memory that a server of the rounds ever had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rss_peak_bytes: Option<u64>,
+    /// Bytes on disk, where they were measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) disk: Option<Stored>,
+    /// What a message cost while the store grew, where that was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) growth: Option<Growth>,
 }
 
 impl Figures {
@@ -42,6 +53,9 @@ impl Figures {
             lost: sum(|outcome| outcome.lost),
             duplicated: sum(|outcome| outcome.duplicated),
             reordered: sum(|outcome| outcome.reordered),
+            rss_peak_bytes: rounds.iter().filter_map(|round| round.outcome.rss_peak).max(),
+            disk: Stored::median(rounds.iter().filter_map(|round| round.outcome.stored.as_ref())),
+            growth: Growth::of(rounds.iter().filter_map(|round| round.outcome.growth.as_ref())),
         }
     }
 }
@@ -75,6 +89,9 @@ pub(crate) struct Ratio {
     pub(crate) latency_p99: Option<f64>,
     pub(crate) ack_p50: Option<f64>,
     pub(crate) ack_p99: Option<f64>,
+    /// By what is allocated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) disk: Option<f64>,
 }
 
 impl Ratio {
@@ -89,6 +106,7 @@ impl Ratio {
             latency_p99: ratio(|figures| Some(figures.latency_us?.p99)),
             ack_p50: ratio(|figures| Some(figures.ack_us?.p50)),
             ack_p99: ratio(|figures| Some(figures.ack_us?.p99)),
+            disk: ratio(|figures| Some(figures.disk.as_ref()?.allocated_per_message)),
         }
     }
 }

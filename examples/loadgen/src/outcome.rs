@@ -1,5 +1,7 @@
+use crate::growth::Step;
 use crate::latency::Latencies;
 use crate::meter::Usage;
+use crate::stored::Stored;
 
 /// What one round measured.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +23,12 @@ pub(crate) struct Outcome {
     pub(crate) offered: Option<f64>,
     /// Deliveries in each tenth of the round, where it should be even.
     pub(crate) slices: Vec<u64>,
+    /// Logins that were refused or cut and had to be tried again.
+    pub(crate) failed_logins: u64,
+    /// What the messages took on disk, where that was measured.
+    pub(crate) stored: Option<Stored>,
+    /// What a message cost while the store grew, where that was measured.
+    pub(crate) growth: Option<Vec<Step>>,
 }
 
 impl Outcome {
@@ -49,9 +57,22 @@ impl Outcome {
 
     /// What the server did wrong, if anything.
     pub(crate) fn broken(&self) -> Option<String> {
-        let Outcome { lost, duplicated, reordered, .. } = self;
+        let Outcome { lost, duplicated, reordered, failed_logins, .. } = self;
+        if *failed_logins > 0 {
+            return Some(format!("{failed_logins} logins failed at first"));
+        }
         (lost + duplicated + reordered > 0)
             .then(|| format!("{lost} messages lost, {duplicated} doubled, {reordered} reordered"))
+    }
+
+    /// Takes on what was wrong before.
+    pub(crate) fn blamed_for(self, before: &Outcome) -> Outcome {
+        Outcome {
+            lost: self.lost + before.lost,
+            duplicated: self.duplicated + before.duplicated,
+            reordered: self.reordered + before.reordered,
+            ..self
+        }
     }
 }
 
@@ -79,5 +100,6 @@ mod tests {
         assert_eq!(Outcome::default().broken(), None);
         assert!(Outcome { lost: 1, ..Outcome::default() }.broken().is_some());
         assert!(Outcome { reordered: 1, ..Outcome::default() }.broken().is_some());
+        assert!(Outcome { failed_logins: 1, ..Outcome::default() }.broken().is_some());
     }
 }

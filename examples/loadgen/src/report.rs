@@ -3,8 +3,10 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::figures::{Figures, Ratio};
+use crate::growth::Growth;
 use crate::latency::Quantiles;
 use crate::rounds::{Contender, Side, Void};
+use crate::stored::Stored;
 
 /// A scenario's result; `--json` prints it as it is.
 #[derive(Serialize)]
@@ -38,6 +40,8 @@ struct Note {
     pulled: u64,
     /// Sent of what was offered, where a rate was set.
     actual: Option<f64>,
+    /// That rate.
+    offered_per_s: Option<f64>,
 }
 
 impl Report {
@@ -104,14 +108,14 @@ impl Report {
         let Figures { sent, delivered, acked, lost, duplicated, reordered, .. } = self.figures;
         writeln!(out, "  sent {sent}, delivered {delivered}, acked {acked} while measuring")?;
         writeln!(out, "  lost {lost}, doubled {duplicated}, reordered {reordered}, of all")?;
-        let peak = self
-            .notes
-            .iter()
-            .filter(|note| note.side == Side::Ours)
-            .filter_map(|note| note.rss_peak_bytes)
-            .max();
-        if let Some(peak) = peak {
+        if let Some(peak) = self.figures.rss_peak_bytes {
             writeln!(out, "  memory peak {:.1} MiB", peak as f64 / 1_048_576.0)?;
+        }
+        if let Some(disk) = &self.figures.disk {
+            write_disk(out, disk)?;
+        }
+        if let Some(growth) = &self.figures.growth {
+            write_growth(out, growth)?;
         }
         writeln!(out, "  {} rounds count, {} thrown away", self.rounds, self.void.len())?;
         self.void
@@ -122,6 +126,41 @@ impl Report {
     fn first_name(&self) -> &'static str {
         if self.notes.iter().any(|note| note.side == Side::Ours) { "ours" } else { "floor alone" }
     }
+}
+
+fn write_disk(out: &mut String, disk: &Stored) -> std::fmt::Result {
+    let row = |out: &mut String, name: &str, written, allocated| {
+        let (written, allocated) = (cell(Some(written)), cell(Some(allocated)));
+        writeln!(out, "  {name:<26} {written:>14} {allocated:>14}")
+    };
+    writeln!(out, "  {:<26} {:>14} {:>14}", "bytes a message", "written", "allocated")?;
+    row(out, "all files", disk.written_per_message, disk.allocated_per_message)?;
+    disk.files
+        .iter()
+        .try_for_each(|(name, share)| row(out, name, share.written_per_message, share.allocated_per_message))
+}
+
+fn write_growth(out: &mut String, growth: &Growth) -> std::fmt::Result {
+    writeln!(
+        out,
+        "  {:>12} {:>9} {:>14} {:>14} {:>14} {:>14}",
+        "messages", "users", "CPU s/million", "to store, CPU", "stored/s", "memory, MiB"
+    )?;
+    for step in &growth.steps {
+        writeln!(
+            out,
+            "  {:>12.0} {:>9.0} {:>14} {:>14} {:>14} {:>14}",
+            step.messages,
+            step.users,
+            cell(step.cpu_s_per_million),
+            cell(step.fill_cpu_s_per_million),
+            cell(Some(step.fill_per_s)),
+            cell(step.rss_bytes.map(|bytes| bytes / f64::from(1 << 20))),
+        )?;
+    }
+    let (cpu, fill) = (cell(growth.cpu_factor), cell(growth.fill_cpu_factor));
+    let memory = cell(growth.rss_per_message_factor);
+    writeln!(out, "  flat within: CPU {cpu}, CPU to store {fill}, memory a stored message {memory}")
 }
 
 fn notes<'a>(contender: &'a Contender<'_>) -> impl Iterator<Item = Note> + 'a {
@@ -135,11 +174,12 @@ fn notes<'a>(contender: &'a Contender<'_>) -> impl Iterator<Item = Note> + 'a {
         rss_peak_bytes: round.outcome.rss_peak,
         pulled: round.outcome.pulled,
         actual: round.outcome.actual(),
+        offered_per_s: round.outcome.offered.map(|offered| offered / round.outcome.usage.seconds),
     })
 }
 
 /// Three digits that mean something.
-fn cell(value: Option<f64>) -> String {
+pub(crate) fn cell(value: Option<f64>) -> String {
     match value {
         None => "-".to_owned(),
         Some(value) if value >= 100.0 => format!("{value:.0}"),

@@ -55,16 +55,31 @@ pub(crate) struct Contender<'a> {
     pub(crate) side: Side,
     pub(crate) bench: Box<dyn Bench + 'a>,
     pub(crate) kept: Vec<Round>,
+    /// Rounds in a row that the environment forbade.
+    accidents: usize,
 }
 
 impl<'a> Contender<'a> {
     pub(crate) fn new(side: Side, bench: impl Bench + 'a) -> Self {
-        Contender { side, bench: Box::new(bench), kept: Vec::new() }
+        Contender { side, bench: Box::new(bench), kept: Vec::new(), accidents: 0 }
+    }
+
+    /// What the environment did, if it did this and may not do it again; else the fault.
+    fn accident(&mut self, fault: Fault) -> Result<String, Fault> {
+        self.accidents += 1;
+        match fault {
+            Fault::Environment(why) if self.accidents < ACCIDENTS => Ok(why),
+            fault => Err(fault),
+        }
     }
 }
 
+/// So many rounds of one side in a row that the environment forbids are no accident.
+const ACCIDENTS: usize = 3;
+
 /// Runs the contenders in turn until each has `wanted` rounds that count, or three times as many were tried. A round that shows
-/// the server at fault ends it at once. Returns the rounds that do not count, and what is wrong if there are not enough.
+/// the server at fault ends it at once, and so do [`ACCIDENTS`]. Returns the rounds that do not count, and what is wrong if there are not
+/// enough.
 pub(crate) fn interleave(
     contenders: &mut [Contender<'_>],
     name: &str,
@@ -77,7 +92,16 @@ pub(crate) fn interleave(
             let side = contender.side;
             let label = format!("{name}, {}, round {round}", side.name());
             let progress = Progress::new(label.clone());
-            let outcome = contender.bench.round(label)?;
+            let outcome = match contender.bench.round(label) {
+                Ok(outcome) => outcome,
+                Err(fault) => {
+                    let why = contender.accident(fault)?;
+                    progress.note(&format!("does not count: {why}"));
+                    void.push(Void { side, round, why, blame: Blame::Machine });
+                    continue;
+                }
+            };
+            contender.accidents = 0;
             let Some((blame, why)) = judge(&outcome, limits) else {
                 progress.note(&summary(&outcome));
                 contender.kept.push(outcome);
@@ -139,12 +163,12 @@ mod tests {
 
     const LIMITS: Limits = Limits { others: 5.0, drift: 0.3, actual: 0.99 };
 
-    /// Gives these rounds, one after the other.
-    struct Script(Vec<Round>);
+    /// Gives these rounds, one after the other; `None` is one that the environment forbids.
+    struct Script(Vec<Option<Round>>);
 
     impl Bench for Script {
         fn round(&mut self, _: String) -> Result<Round, Fault> {
-            Ok(self.0.remove(0))
+            self.0.remove(0).ok_or_else(|| Fault::Environment("no descriptors".to_owned()))
         }
     }
 
@@ -158,6 +182,7 @@ mod tests {
     }
 
     fn run(rounds: Vec<Round>, wanted: usize) -> (usize, Vec<String>, Option<Fault>) {
+        let rounds = rounds.into_iter().map(Some).collect();
         let mut contenders = [Contender::new(Side::Ours, Script(rounds))];
         let (void, fault) = interleave(&mut contenders, "test", wanted, LIMITS).unwrap();
         (contenders[0].kept.len(), void.into_iter().map(|void| void.why).collect(), fault)
@@ -194,5 +219,18 @@ mod tests {
         let unsteady = quiet(Outcome { slices: vec![10, 5], ..good().outcome });
         let (kept, void, _) = run(vec![unsteady, good()], 1);
         assert_eq!((kept, void), (1, vec!["not steady: the halves differ by 67 %".to_owned()]));
+    }
+
+    #[test]
+    fn an_accident_costs_a_round_and_three_in_a_row_cost_the_run() {
+        let tries = |rounds: Vec<Option<Round>>| {
+            let mut contenders = [Contender::new(Side::Ours, Script(rounds))];
+            let ended = interleave(&mut contenders, "test", 2, LIMITS);
+            (contenders[0].kept.len(), ended.map(|(void, _)| void.len()))
+        };
+        let (kept, ended) = tries(vec![None, None, Some(good()), None, Some(good())]);
+        assert_eq!((kept, ended.unwrap()), (2, 3));
+        let (kept, ended) = tries(vec![Some(good()), None, None, None]);
+        assert!(kept == 1 && matches!(ended, Err(Fault::Environment(_))));
     }
 }

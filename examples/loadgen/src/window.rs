@@ -28,13 +28,33 @@ pub(crate) struct Window {
     span: Option<Span>,
     usage: Option<Usage>,
     slices: Vec<u64>,
+    /// Deliveries after which it closes, whatever the time; how many there were; when it closed for that.
+    most: Option<u64>,
+    delivered: u64,
+    closed: Option<Nanos>,
 }
 
 impl Window {
     /// It opens at its first [`advance`](Self::advance).
     pub(crate) fn new(times: Times, meter: Meter) -> Self {
         let slices = vec![0; usize::try_from(SLICES).expect("SLICES is small")];
-        Window { times, meter, begin: None, span: None, usage: None, slices }
+        Window {
+            times,
+            meter,
+            begin: None,
+            span: None,
+            usage: None,
+            slices,
+            most: None,
+            delivered: 0,
+            closed: None,
+        }
+    }
+
+    /// Closes it after this many deliveries too. Whether such a measurement was steady is not to be seen.
+    pub(crate) fn at_most(self, most: Option<u64>) -> Self {
+        let slices = if most.is_some() { Vec::new() } else { self.slices };
+        Window { most, slices, ..self }
     }
 
     /// Moves on with the time.
@@ -47,8 +67,9 @@ impl Window {
             return Some(Change::Measuring);
         }
         if let (Some(span), None) = (&self.span, self.usage)
-            && now >= self.end()
+            && (now >= self.end() || self.most.is_some_and(|most| self.delivered >= most))
         {
+            self.closed = Some(now.min(self.end()));
             self.usage = Some(span.end());
             return Some(Change::Draining);
         }
@@ -79,6 +100,7 @@ impl Window {
         if !self.is_measuring() {
             return;
         }
+        self.delivered += 1;
         let at =
             u128::from(SLICES) * now.since(self.start()).as_nanos() / self.times.measure.as_nanos().max(1);
         if let Some(slice) = usize::try_from(at).ok().and_then(|at| self.slices.get_mut(at)) {
@@ -96,7 +118,7 @@ impl Window {
     }
 
     fn end(&self) -> Nanos {
-        self.start().plus(self.times.measure)
+        self.closed.unwrap_or_else(|| self.start().plus(self.times.measure))
     }
 }
 
@@ -123,5 +145,18 @@ mod tests {
         assert!(!window.is_open() && !window.counts(Nanos(2_100)) && window.counts(Nanos(2_099)));
         window.delivered(Nanos(2_100));
         assert_eq!(window.finish().1, [2, 1, 0, 0, 0, 0, 0, 0, 0, 1]);
+    }
+
+    #[test]
+    fn a_round_of_so_many_deliveries_ends_with_the_last_one() {
+        let times = Times { warmup: Duration::ZERO, measure: Duration::from_nanos(1_000) };
+        let mut window = Window::new(times, Meter::new(None)).at_most(Some(2));
+        assert_eq!(window.advance(Nanos(1)), Some(Change::Measuring));
+        window.delivered(Nanos(2));
+        assert_eq!(window.advance(Nanos(2)), None);
+        window.delivered(Nanos(3));
+        assert_eq!(window.advance(Nanos(4)), Some(Change::Draining));
+        assert!(window.counts(Nanos(3)) && !window.counts(Nanos(4)) && !window.is_open());
+        assert!(window.finish().1.is_empty());
     }
 }

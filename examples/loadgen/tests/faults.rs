@@ -1,7 +1,9 @@
 //! Servers that break a promise, and that the load generator must catch.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
+
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -26,6 +28,8 @@ enum Fault {
     AckedTwice,
     /// Stored but not pushed, which is no fault: a push is a hint.
     NotPushed,
+    /// Every user's first login is refused for now.
+    Busy,
 }
 
 /// A server for one pair, without a store.
@@ -34,6 +38,8 @@ struct Broken {
     receiver: Mutex<Option<TcpStream>>,
     /// The receiver's timeline, from version 1 on.
     timeline: Mutex<Vec<Bytes>>,
+    /// Users that have tried to log in.
+    seen: Mutex<BTreeSet<String>>,
 }
 
 impl Broken {
@@ -41,7 +47,12 @@ impl Broken {
     fn serve(fault: Fault) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let server = Arc::new(Broken { fault, receiver: Mutex::default(), timeline: Mutex::default() });
+        let server = Arc::new(Broken {
+            fault,
+            receiver: Mutex::default(),
+            timeline: Mutex::default(),
+            seen: Mutex::default(),
+        });
         std::thread::spawn(move || {
             for link in listener.incoming() {
                 let server = server.clone();
@@ -70,7 +81,15 @@ impl Broken {
                 if request.uid.ends_with("-1") {
                     *self.receiver.lock().unwrap() = Some(link.try_clone().unwrap());
                 }
-                write(link, frame.cmd, frame.seq, &AuthResponse::default());
+                let first = self.seen.lock().unwrap().insert(request.uid);
+                let refused = first && matches!(self.fault, Fault::Busy);
+                let (status, err_code) = if refused { (-1, 7) } else { (0, 0) };
+                write(
+                    link,
+                    frame.cmd,
+                    frame.seq,
+                    &AuthResponse { status, err_code, ..AuthResponse::default() },
+                );
             }
             CmdId::C2C_SEND => {
                 contents.push(C2cRequest::decode(frame.body.clone()).unwrap().content);
@@ -141,12 +160,16 @@ const RUN: &str = "c2c --pairs 1 --window 8 --rounds 1 --seconds 0.5 --warmup 0 
 
 /// Runs one pair against a server with this fault: the exit code, what was said, and the report.
 fn run(fault: Fault) -> (Option<i32>, String, Value) {
+    run_with(RUN, fault)
+}
+
+fn run_with(scenario: &str, fault: Fault) -> (Option<i32>, String, Value) {
     let dir = tempfile::tempdir().unwrap();
     let secret = dir.path().join("secret");
     std::fs::write(&secret, "00".repeat(32)).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_im-loadgen"));
     command
-        .args(RUN.split_whitespace())
+        .args(scenario.split_whitespace())
         .args(["--server", &Broken::serve(fault), "--token-secret"])
         .arg(&secret);
     let output = command.output().unwrap();
@@ -193,4 +216,14 @@ fn a_reordered_message_is_caught() {
 #[test]
 fn a_second_ack_is_caught() {
     assert_caught(Fault::AckedTwice, "an ack for sequence number 5, which waits for none");
+}
+
+#[test]
+fn a_refused_login_is_tried_again_and_counted_against_the_server() {
+    let storm =
+        "storm --links 20 --waves 1 --rounds 1 --json --no-floor --no-raise --no-pin --max-others 1000000";
+    let (code, stderr, report) = run_with(storm, Fault::Busy);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("20 logins failed at first"), "{stderr}");
+    assert_eq!(report["void"][0]["why"], "20 logins failed at first");
 }

@@ -104,6 +104,139 @@ fn those_who_were_away_catch_up() {
 }
 
 #[test]
+fn bytes_on_disk_are_told_by_kind_of_file() {
+    let report = of_both(&["disk", "--messages", "1000", "--users", "50"]);
+    assert_eq!(report["delivered"], 1_000);
+    let disk = &report["disk"];
+    // The content alone is 100 bytes.
+    assert!(number(&disk["written_per_message"]) > 100.0, "{report}");
+    assert!(number(&disk["allocated_per_message"]) > 100.0, "{report}");
+    assert!(!disk["files"].as_object().unwrap().is_empty());
+    assert!((number(&report["floor"]["disk"]["written_per_message"]) - 100.0).abs() < 5.0, "{report}");
+}
+
+#[test]
+fn a_store_grows_by_tens_and_is_measured_at_each_size() {
+    let sizes = ["--min-messages", "1000", "--max-messages", "10000"];
+    let scenario = [&["growth"], &sizes[..], &["--measured", "500", "--settle", "0.1"]].concat();
+    let growth = of_both(&scenario)["growth"].clone();
+    let steps = growth["steps"].as_array().unwrap();
+    let users: Vec<f64> = steps.iter().map(|step| number(&step["users"])).collect();
+    assert_eq!(users, [10.0, 100.0]);
+    assert!(steps.iter().all(|step| number(&step["cpu_s_per_million"]) > 0.0), "{growth}");
+    assert!(number(&growth["cpu_factor"]) > 0.0 && number(&growth["rss_factor"]) > 0.0);
+}
+
+#[test]
+fn the_highest_rate_is_looked_for_in_every_round() {
+    let words = "echo --links 5 --rate 20000 --search 200000 --floor-only --json --no-raise --no-pin --rounds 2 \
+        --seconds 0.1 --warmup 0 --max-others 1000000 --max-drift 1000000";
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_im-loadgen")).args(words.split_whitespace()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["rounds"], &report["params"]["search_p99_us"]), (&2.into(), &200_000.0.into()));
+    assert!(report["notes"].as_array().unwrap().iter().all(|note| number(&note["offered_per_s"]) > 0.0));
+}
+
+#[test]
+fn where_no_rate_holds_the_bound_the_server_is_at_fault() {
+    assert_eq!(loadgen(&["echo", "--rate", "2", "--search", "0"], &["--floor-only"]).status.code(), Some(1));
+}
+
+/// Rows that need nothing but direct messages.
+const ROWS: &str = "1,2,3,5,6,7,8,9";
+
+fn suite(directory: &std::path::Path, more: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_im-loadgen"));
+    command.args(["suite", "--quick", "--only", ROWS, "--json-out"]).arg(directory).args(more);
+    command.args(["--", "--no-raise", "--no-pin", "--standalone"]).arg(standalone()).output().unwrap()
+}
+
+#[test]
+fn the_whole_suite_runs_in_small_loses_nothing_and_goes_on_where_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let markdown = dir.path().join("performance.md");
+    std::fs::write(&markdown, "before\n<!-- suite: begin -->\nold\n<!-- suite: end -->\nafter\n").unwrap();
+    let output = suite(dir.path(), &["--markdown", markdown.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = std::fs::read_to_string(dir.path().join("suite.jsonl")).unwrap();
+    for line in lines.lines() {
+        let row: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(row["fault"], Value::Null, "{row}");
+        for fault in ["lost", "duplicated", "reordered"] {
+            assert_eq!(row["report"][fault], 0, "{row}");
+        }
+    }
+    assert_eq!(lines.lines().count(), ROWS.split(',').count());
+    let page = std::fs::read_to_string(&markdown).unwrap();
+    assert!(page.starts_with("before\n") && page.ends_with("after\n") && !page.contains("old"));
+    assert!(ROWS.split(',').all(|row| page.contains(&format!("\n| {row} | "))), "{page}");
+
+    let again = suite(dir.path(), &["--resume"]);
+    assert!(again.status.success());
+    assert!(!String::from_utf8_lossy(&again.stderr).contains("round 1"), "nothing was left to run");
+}
+
+#[test]
+fn a_suite_goes_on_after_a_row_that_fails_and_says_which() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_im-loadgen"));
+    command.args(["suite", "--quick", "--only", "1,3", "--tries", "1", "--", "--standalone", "/nonexistent"]);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(4));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("row 1: ") && said.contains("row 3: "), "{said}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("| failed |"));
+}
+
+#[test]
+fn a_started_server_ends_with_a_load_generator_that_is_killed() {
+    if Command::new("setpriv").args(["--pdeathsig", "KILL", "true"]).status().is_err() {
+        return;
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_im-loadgen"));
+    command.args(["echo", "--links", "3", "--spawn", "--no-floor", "--no-raise", "--no-pin", "--standalone"]);
+    let mut loadgen = command.arg(standalone()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let server = wait_for(|| child_of(loadgen.id()));
+    loadgen.kill().unwrap();
+    loadgen.wait().unwrap();
+    wait_for(|| (!runs(server)).then_some(()));
+}
+
+fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..1_000 {
+        if let Some(found) = look() {
+            return found;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    panic!("waited for in vain")
+}
+
+/// The `im-standalone` that this process started.
+fn child_of(parent: u32) -> Option<u32> {
+    let pids = std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    pids.into_iter().find(|pid| {
+        stat(*pid).is_some_and(|stat| {
+            let rest =
+                stat.rsplit_once(") ").map(|(_, rest)| rest.split(' ').nth(1) == Some(&parent.to_string()));
+            stat.contains("(im-standalone)") && rest == Some(true)
+        })
+    })
+}
+
+/// A process that nobody has waited for yet runs no more.
+fn runs(pid: u32) -> bool {
+    stat(pid).is_some_and(|stat| !stat.contains(") Z "))
+}
+
+fn stat(pid: u32) -> Option<String> {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()
+}
+
+#[test]
 fn a_missing_program_is_the_environments_fault_and_a_wrong_word_is_the_users() {
     let code = |scenario: &[&str], more: &[&str]| loadgen(scenario, more).status.code();
     assert_eq!(code(&["echo"], &["--spawn", "--standalone", "/nonexistent/im-standalone"]), Some(4));

@@ -1,6 +1,6 @@
 use im_proto::{CmdId, Seq};
 
-use super::Numbers;
+use super::welcome;
 use crate::clock::Nanos;
 use crate::fault::Fault;
 use crate::net::{LinkId, Net, Script, Wake};
@@ -9,19 +9,20 @@ use crate::wire::{Frame, put};
 /// Hands a message to all links but its sender's, and acks it.
 #[derive(Default)]
 pub(super) struct Broadcast {
-    numbers: Numbers,
+    members: Vec<LinkId>,
 }
 
 impl Script for Broadcast {
     fn frame(&mut self, net: &mut Net, link: LinkId, frame: Frame<'_>, _: Nanos) -> Result<(), Fault> {
         if frame.cmd == CmdId::AUTH {
-            self.numbers.login(net, link, &frame);
+            self.members.push(link);
+            welcome(net, link);
             return Ok(());
         }
         if let Some(out) = net.out(link) {
             put(out, frame.cmd, frame.seq, &[]);
         }
-        for member in self.numbers.links.values().filter(|member| **member != link) {
+        for member in self.members.iter().filter(|member| **member != link) {
             if let Some(out) = net.out(*member) {
                 put(out, CmdId::C2C_PUSH, Seq::PUSH, frame.body);
             }
@@ -30,7 +31,7 @@ impl Script for Broadcast {
     }
 
     fn closed(&mut self, _: &mut Net, link: LinkId, _: &str) -> Result<(), Fault> {
-        self.numbers.links.retain(|_, member| *member != link);
+        self.members.retain(|member| *member != link);
         Ok(())
     }
 

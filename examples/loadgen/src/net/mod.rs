@@ -107,6 +107,11 @@ impl Net {
         Ok(id)
     }
 
+    /// Closes a link, of which [`Script::closed`] does not tell. Another may have its name from the next turn on.
+    pub(crate) fn close(&mut self, link: LinkId) {
+        self.links.try_remove(link);
+    }
+
     /// How many links there are, open or opening.
     pub(crate) fn len(&self) -> usize {
         self.links.len()

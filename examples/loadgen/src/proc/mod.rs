@@ -1,13 +1,15 @@
 //! What `/proc` says about processes: CPU seconds, memory, and who else uses the machine.
 
+mod files;
 mod others;
 mod pin;
 mod shield;
 
 use std::fs;
 
+pub(crate) use files::{Files, files_in};
 pub(crate) use others::Others;
-pub(crate) use pin::{cpus, pin, pinned_command};
+pub(crate) use pin::{child_command, cpus, pin};
 pub(crate) use shield::Shield;
 
 /// A process that is looked at.
@@ -48,6 +50,11 @@ impl Pid {
     /// Bytes in memory now.
     pub(crate) fn resident(self) -> Option<u64> {
         self.memory("smaps_rollup", "Rss:").or_else(|| self.memory("status", "VmRSS:"))
+    }
+
+    /// Bytes in memory now that belong to no file.
+    pub(crate) fn resident_anon(self) -> Option<u64> {
+        self.memory("status", "RssAnon:")
     }
 
     /// The most bytes that were ever in memory.

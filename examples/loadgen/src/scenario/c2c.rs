@@ -16,7 +16,7 @@ use crate::proc::Pid;
 use crate::progress::Progress;
 use crate::target::{Floor, Target};
 use crate::window::{Change, Times, Window};
-use crate::wire::{Dialect, Frame, Kept, Template, unexpected};
+use crate::wire::{self, Dialect, Frame, Kept, Template, unexpected};
 
 /// Pairs of users, of which one sends to the other.
 #[derive(Clone)]
@@ -31,6 +31,12 @@ pub(crate) struct C2c {
     /// The shortest time between two acks of one receiver.
     pub(crate) confirm_every: Duration,
     pub(crate) times: Times,
+    /// Deliveries that end the round before its time is over.
+    pub(crate) most: Option<u64>,
+    /// How far apart the numbers of two users are who take part.
+    pub(crate) stride: u32,
+    /// Tells the messages of several runs on one server apart.
+    pub(crate) series: u64,
     pub(crate) floor: Floor,
 }
 
@@ -59,11 +65,13 @@ impl Scenario for C2c {
 
     fn run(&self, target: &Target) -> Result<Outcome, Fault> {
         let mut net = Net::new(Clock::start())?;
-        let sessions = login::log_in_gently(&mut net, target, self.pairs * 2)?;
+        let frames = login::frames_of(target, (0..self.pairs * 2).map(|user| user * self.stride), "load")?;
+        let sessions = login::log_in(&mut net, target, &frames, login::GENTLY)?.sessions;
         let pairs = sessions.chunks_exact(2).zip(0..).map(|(users, stream)| {
-            let receiver = target.accounts.uid(stream * 2 + 1);
-            let template = Template::new(target.dialect, &receiver, self.size, target.accounts.salt());
-            Pair::new(stream, users[0], users[1], template)
+            let receiver = (stream * 2 + 1) * self.stride;
+            let (uid, salt) = (target.accounts.uid(receiver), target.accounts.salt() ^ self.series);
+            let template = Template::new(target.dialect, &uid, self.size, salt);
+            Pair::new(stream, users[0], users[1], wire::Target(receiver), template)
         });
         let mut round = Round::new(self, target, pairs.collect());
         net.run(&mut round)?;
@@ -120,7 +128,7 @@ impl Round {
             schedule: None,
             confirm_every: c2c.confirm_every,
             confirm_at: if target.dialect == Dialect::Im { Nanos(0) } else { Nanos(u64::MAX) },
-            window: Window::new(c2c.times, Meter::new(target.pid)),
+            window: Window::new(c2c.times, Meter::new(target.pid)).at_most(c2c.most),
             started: false,
             sent: 0,
             delivered: 0,
@@ -159,10 +167,16 @@ impl Round {
         }
     }
 
-    fn on_ack(&mut self, net: &mut Net, at: usize, frame: Frame<'_>, now: Nanos) -> Result<(), Fault> {
-        if frame.cmd != CmdId::C2C_SEND {
-            return Err(unexpected(&frame));
+    fn on_sender(&mut self, net: &mut Net, at: usize, frame: Frame<'_>, now: Nanos) -> Result<(), Fault> {
+        match frame.cmd {
+            CmdId::C2C_SEND => self.on_ack(net, at, frame, now),
+            // The server's word that the sender has not acknowledged something older.
+            CmdId::C2C_PUSH if self.pairs[at].sender_knows(&self.dialect.pushed(&frame)?) => Ok(()),
+            _ => Err(unexpected(&frame)),
         }
+    }
+
+    fn on_ack(&mut self, net: &mut Net, at: usize, frame: Frame<'_>, now: Nanos) -> Result<(), Fault> {
         let due = self.pairs[at].acked(frame.seq, self.dialect.ack(&frame)?)?;
         self.acked += u64::from(self.window.is_measuring());
         if self.window.counts(due) {
@@ -256,7 +270,7 @@ impl Script for Round {
     fn frame(&mut self, net: &mut Net, link: LinkId, frame: Frame<'_>, now: Nanos) -> Result<(), Fault> {
         self.last = now;
         match self.roles.get(link).copied().flatten() {
-            Some(Role::Sender(at)) => self.on_ack(net, at, frame, now),
+            Some(Role::Sender(at)) => self.on_sender(net, at, frame, now),
             Some(Role::Receiver(at)) => self.on_receiver(net, at, frame, now),
             None => Err(unexpected(&frame)),
         }

@@ -1,8 +1,10 @@
 //! What is done to a server, and what must come of it.
 
 mod c2c;
+mod disk;
 mod echo;
 mod fan_out;
+mod growth;
 mod idle;
 mod login;
 mod pair;
@@ -15,8 +17,10 @@ use crate::outcome::Outcome;
 use crate::target::{Floor, Target};
 
 pub(crate) use c2c::C2c;
+pub(crate) use disk::Disk;
 pub(crate) use echo::Echo;
 pub(crate) use fan_out::FanOut;
+pub(crate) use growth::Growth;
 pub(crate) use idle::Idle;
 pub(crate) use pull::Pull;
 pub(crate) use seed::Seed;

@@ -45,11 +45,17 @@ pub(super) enum Arrival {
 }
 
 impl Pair {
-    pub(super) fn new(stream: u32, sender: Session, receiver: Session, template: Template) -> Self {
+    /// `target` is the receiver's number.
+    pub(super) fn new(
+        stream: u32,
+        sender: Session,
+        receiver: Session,
+        target: Target,
+        template: Template,
+    ) -> Self {
         Pair {
             stream,
-            // Receivers have odd numbers.
-            target: Target(stream * 2 + 1),
+            target,
             sender: sender.link,
             receiver: receiver.link,
             template,
@@ -92,6 +98,11 @@ impl Pair {
             self.sender_version = version;
         }
         Ok(due)
+    }
+
+    /// Whether this is of the sender's own past.
+    pub(super) fn sender_knows(&self, kept: &Kept<'_>) -> bool {
+        kept.version.is_some_and(|version| version <= self.sender_version)
     }
 
     pub(super) fn all_acked(&self) -> bool {

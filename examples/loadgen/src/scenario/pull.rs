@@ -38,7 +38,7 @@ impl Pull {
         net.run(&mut round)?;
         let sum = |of: &dyn Fn(&Reader) -> u64| round.readers.iter().map(of).sum::<u64>();
         Ok(Outcome {
-            sent: u64::from(self.seed.users) * self.seed.messages,
+            sent: self.seed.all(),
             delivered: round.pulled,
             usage: span.end(),
             rss_peak: target.pid.and_then(Pid::resident_peak),

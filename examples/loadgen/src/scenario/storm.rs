@@ -1,6 +1,7 @@
 use serde_json::json;
 
-use super::{Scenario, login};
+use super::Scenario;
+use super::login::{self, OnFailure};
 use crate::clock::Clock;
 use crate::fault::Fault;
 use crate::latency::Latencies;
@@ -36,13 +37,14 @@ impl Scenario for Storm {
     fn run(&self, target: &Target) -> Result<Outcome, Fault> {
         let frames = login::frames(target, self.links, "load")?;
         let (mut latency, mut ack) = (Latencies::new(), Latencies::new());
-        let mut in_all = 0;
+        let (mut in_all, mut failed) = (0, 0);
         let span = Meter::new(target.pid).start();
         for _ in 0..self.waves {
             // Dropping the former wave's links cuts them all.
             let mut net = Net::new(Clock::start())?;
-            let wave = login::log_in(&mut net, target, &frames, self.at_once)?;
+            let wave = login::log_in_by(&mut net, target, &frames, self.at_once, OnFailure::Retry)?;
             in_all += u64::try_from(wave.sessions.len()).unwrap_or(u64::MAX);
+            failed += u64::try_from(wave.failed).unwrap_or(u64::MAX);
             latency.add(&wave.since_begin);
             ack.add(&wave.since_connect);
         }
@@ -53,6 +55,7 @@ impl Scenario for Storm {
             acked: in_all,
             usage: span.end(),
             lost: sent.saturating_sub(in_all),
+            failed_logins: failed,
             rss_peak: target.pid.and_then(Pid::resident_peak),
             latency: Some(latency),
             ack: Some(ack),

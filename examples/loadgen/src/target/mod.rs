@@ -4,6 +4,7 @@ mod accounts;
 mod spawn;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 pub(crate) use accounts::Accounts;
 pub(crate) use spawn::{Floor, Spawned, Spawner};
@@ -20,4 +21,6 @@ pub(crate) struct Target {
     pub(crate) accounts: Accounts,
     /// What the round is called.
     pub(crate) label: String,
+    /// Its data directory, if this program made it.
+    pub(crate) data: Option<PathBuf>,
 }

@@ -7,7 +7,8 @@ use tempfile::TempDir;
 
 use super::{Accounts, Target};
 use crate::fault::Fault;
-use crate::proc::{Pid, pinned_command};
+use crate::proc::{Pid, child_command};
+use crate::store::StoreSpec;
 use crate::wire::Dialect;
 
 /// The file of `im-standalone`'s data directory that tokens are signed with.
@@ -35,6 +36,8 @@ pub(crate) struct Spawner {
     pub(crate) standalone: PathBuf,
     /// More of its arguments.
     pub(crate) arguments: Vec<String>,
+    /// The store that it is told to keep; its own choice, if `None`.
+    pub(crate) store: Option<StoreSpec>,
     /// Under which directory the data directories are made.
     pub(crate) data_root: PathBuf,
     /// The core that servers run on; all, if `None`.
@@ -52,6 +55,15 @@ pub(crate) struct Spawned {
 struct Process(Child);
 
 impl Spawner {
+    /// Whether there is an `im-standalone` to start.
+    pub(crate) fn check(&self) -> Result<(), Fault> {
+        if self.standalone.exists() {
+            return Ok(());
+        }
+        let wanted = self.standalone.display();
+        Err(Fault::Environment(format!("{wanted} is not there; build im-standalone first")))
+    }
+
     /// Starts `im-standalone`.
     pub(crate) fn standalone(&self) -> Result<Spawned, Fault> {
         self.standalone_over(self.data_directory()?)
@@ -63,13 +75,12 @@ impl Spawner {
     }
 
     fn standalone_over(&self, data: TempDir) -> Result<Spawned, Fault> {
-        if !self.standalone.exists() {
-            let wanted = self.standalone.display();
-            return Err(Fault::Environment(format!("{wanted} is not there; build im-standalone first")));
-        }
         let mut arguments = vec!["--tcp".to_owned(), "127.0.0.1:0".to_owned(), "--data".to_owned()];
         arguments.push(data.path().display().to_string());
         arguments.extend(["--log".to_owned(), "warn".to_owned()]);
+        if let Some(store) = &self.store {
+            arguments.extend(["--store".to_owned(), store.argument(data.path())]);
+        }
         arguments.extend(self.arguments.iter().cloned());
         self.start(&self.standalone, &arguments, data)
     }
@@ -92,7 +103,7 @@ impl Spawner {
     }
 
     fn start(&self, program: &Path, arguments: &[String], data: TempDir) -> Result<Spawned, Fault> {
-        let mut command = pinned_command(program, self.cpu);
+        let mut command = child_command(program, self.cpu);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
         let doing = format!("cannot start {}", program.display());
         let mut child = Process(command.spawn().map_err(|error| Fault::system(&doing, &error))?);
@@ -129,7 +140,9 @@ impl Spawned {
             Dialect::Im => Accounts::with_secret(&self.data.path().join(SECRET))?,
             Dialect::Floor => Accounts::of_floor(),
         };
-        Ok(Target { address: self.address, pid: Some(Pid(self.child.0.id())), dialect, accounts, label })
+        let (address, pid) = (self.address, Some(Pid(self.child.0.id())));
+        let data = Some(self.data.path().to_owned());
+        Ok(Target { address, pid, dialect, accounts, label, data })
     }
 
     /// Ends the server and waits until it has.
