@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bytes::Bytes;
 use im_core::id::{MsgId, Uid, Version};
-use im_core::message::{Message, SendKey, TimelineId};
-use im_core::storage::{Found, Placed, Post, StoreError, StoreErrorKind};
+use im_core::message::{Digest, Message, SendKey, Target, TimelineId};
+use im_core::storage::{Found, Misfit, Place, Placed, Post, StoreError, StoreErrorKind, StoredPost};
+use im_core::time::Timestamp;
 
 use super::name;
 
@@ -29,7 +30,10 @@ pub(crate) struct Known {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KnownOwner {
     pub(crate) id: i64,
+    pub(crate) floor: Version,
     pub(crate) head: Version,
+    /// Whether it has a timeline: an append gives it one, an import has to have announced it.
+    pub(crate) has_timeline: bool,
 }
 
 /// The answers to a batch, and the rows to store before giving them.
@@ -39,6 +43,8 @@ pub(crate) struct Plan {
     /// New, or with a new head; in order of number.
     pub(crate) owners: Vec<OwnerRow>,
     pub(crate) messages: Vec<MessageRow>,
+    /// For messages whose timelines are not those of their sender and target.
+    pub(crate) odd_places: Vec<OddPlaceRow>,
     /// In order of owner and version.
     pub(crate) entries: Vec<EntryRow>,
     /// At most one for each conversation.
@@ -64,8 +70,16 @@ pub(crate) struct MessageRow {
     pub(crate) kind: u32,
     pub(crate) content_type: i32,
     pub(crate) sent_at: i64,
+    pub(crate) withdrawn_at: Option<i64>,
     pub(crate) home: Version,
     pub(crate) copy: Option<Version>,
+}
+
+#[derive(Debug)]
+pub(crate) struct OddPlaceRow {
+    pub(crate) message: i64,
+    pub(crate) home: i64,
+    pub(crate) copy: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -92,26 +106,47 @@ pub(crate) struct ConversationRow {
 
 /// Every timeline that a batch writes or names, once each.
 pub(crate) fn owners_of(posts: &[Post]) -> Vec<TimelineId> {
-    let mut seen = HashSet::new();
+    let owners = posts
+        .iter()
+        .flat_map(|post| ends(&post.message).into_iter().chain([post.home.clone()]).chain(post.copy.clone()));
+    once_each(owners)
+}
+
+/// The same of posts to import.
+pub(crate) fn owners_of_stored(posts: &[StoredPost]) -> Vec<TimelineId> {
     let owners = posts.iter().flat_map(|post| {
-        let ends = [TimelineId::User(post.message.from.clone()), name::timeline_of(&post.message.to)];
-        ends.into_iter().chain([post.home.clone()]).chain(post.copy.clone())
+        ends(&post.message).into_iter().chain(post.places().map(|place| place.timeline.clone()))
     });
+    once_each(owners)
+}
+
+fn ends(message: &Message) -> [TimelineId; 2] {
+    [TimelineId::User(message.from.clone()), name::timeline_of(&message.to)]
+}
+
+fn once_each(owners: impl Iterator<Item = TimelineId>) -> Vec<TimelineId> {
+    let mut seen = HashSet::new();
     owners.filter(|owner| seen.insert(owner.clone())).collect()
 }
 
 /// Decides every post of a batch, in order.
 pub(crate) fn plan(posts: Vec<Post>, known: Known) -> Plan {
-    let mut planner = Planner::default();
     let Known { owners, sends, msgid_taken, last_owner, last_message } = known;
-    planner.last_owner = last_owner;
-    planner.last_message = last_message;
-    planner.owners = owners.into_iter().map(|(timeline, owner)| (timeline, Owner::of(owner))).collect();
+    let mut planner = Planner::new(owners, last_owner, last_message);
     for ((post, found), taken) in posts.into_iter().zip(sends).zip(msgid_taken) {
         let answer = planner.decide(post, found, taken);
         planner.plan.answers.push(answer);
     }
     planner.finish()
+}
+
+/// Places posts at the versions that they name. Keys and msgids are new; where they are not, the database refuses the rows.
+pub(crate) fn import(posts: Vec<StoredPost>, known: Known) -> Result<Plan, Misfit> {
+    let mut planner = Planner::new(known.owners, known.last_owner, known.last_message);
+    for post in posts {
+        planner.import(post)?;
+    }
+    Ok(planner.finish())
 }
 
 #[derive(Default)]
@@ -128,17 +163,25 @@ struct Planner {
 
 struct Owner {
     id: i64,
+    floor: Version,
     head: Version,
+    has_timeline: bool,
     changed: bool,
 }
 
 impl Owner {
     fn of(known: KnownOwner) -> Self {
-        Self { id: known.id, head: known.head, changed: false }
+        let KnownOwner { id, floor, head, has_timeline } = known;
+        Self { id, floor, head, has_timeline, changed: false }
     }
 }
 
 impl Planner {
+    fn new(owners: HashMap<TimelineId, KnownOwner>, last_owner: i64, last_message: i64) -> Self {
+        let owners = owners.into_iter().map(|(timeline, owner)| (timeline, Owner::of(owner))).collect();
+        Self { owners, last_owner, last_message, ..Self::default() }
+    }
+
     fn decide(&mut self, post: Post, found: Option<Found>, taken: bool) -> Result<Placed, StoreError> {
         let key = (post.message.from.clone(), post.message.key.clone());
         let digest = post.message.digest();
@@ -151,7 +194,7 @@ impl Planner {
         if taken || self.takes_msgid_of_batch(&post) {
             return Err(StoreError::new(StoreErrorKind::MsgIdReused, "append"));
         }
-        let placed = self.place(post, digest.0);
+        let placed = self.place(post, digest);
         self.sends.insert(key, Found { digest, placed: Placed { repeated: true, ..placed.clone() } });
         Ok(placed)
     }
@@ -162,30 +205,69 @@ impl Planner {
         ids.into_iter().any(|id| self.msgids.contains(&(id, post.message.msgid)))
     }
 
-    fn place(&mut self, post: Post, digest: [u8; 16]) -> Placed {
+    fn place(&mut self, post: Post, digest: Digest) -> Placed {
         let Post { message, home, copy } = post;
         let copy = copy.filter(|copy| *copy != home);
+        let id = self.next_message();
+        let home = Place { version: self.enter(&home, id, &message), timeline: home };
+        let copy = copy.map(|copy| Place { version: self.enter(&copy, id, &message), timeline: copy });
+        let (msgid, sent_at) = (message.msgid, message.sent_at);
+        let copied = copy.as_ref().map(|copy| copy.version);
+        let placed = Placed { msgid, sent_at, home: home.version, copy: copied, repeated: false };
+        self.keep(id, StoredPost { message, digest, withdrawn_at: None, home, copy });
+        placed
+    }
+
+    fn import(&mut self, post: StoredPost) -> Result<(), Misfit> {
+        let id = self.next_message();
+        for Place { timeline, version } in post.places() {
+            let owner = self.owners.get(timeline).filter(|owner| owner.has_timeline);
+            let owner = owner.ok_or_else(|| Misfit::Unannounced(timeline.clone()))?;
+            if *version <= owner.floor {
+                continue;
+            }
+            if *version != owner.head.next() {
+                let (timeline, head) = (timeline.clone(), owner.head);
+                return Err(Misfit::Version { timeline, head, came: *version });
+            }
+            self.enter(timeline, id, &post.message);
+        }
+        self.keep(id, post);
+        Ok(())
+    }
+
+    fn next_message(&mut self) -> i64 {
         self.last_message += 1;
-        let id = self.last_message;
-        let home = self.enter(&home, id, &message);
-        let copy = copy.map(|copy| self.enter(&copy, id, &message));
-        let placed = Placed { msgid: message.msgid, sent_at: message.sent_at, home, copy, repeated: false };
+        self.last_message
+    }
+
+    /// Makes a message's row.
+    fn keep(&mut self, id: i64, post: StoredPost) {
+        let StoredPost { message, digest, withdrawn_at, home, copy } = post;
+        if !stands_as_usual(&message, &home, copy.as_ref()) {
+            let row = OddPlaceRow {
+                message: id,
+                home: self.id_of(&home.timeline),
+                copy: copy.as_ref().map(|copy| self.id_of(&copy.timeline)),
+            };
+            self.plan.odd_places.push(row);
+        }
         let row = MessageRow {
             id,
             sender: self.id_of(&TimelineId::User(message.from)),
             target: self.id_of(&name::timeline_of(&message.to)),
             send_key: message.key.to_bytes(),
-            digest,
+            digest: digest.0,
             content: message.content,
             msgid: message.msgid,
             kind: message.kind.0,
             content_type: message.content_type.0,
             sent_at: message.sent_at.0,
-            home,
-            copy,
+            withdrawn_at: withdrawn_at.map(|Timestamp(ms)| ms),
+            home: home.version,
+            copy: copy.map(|copy| copy.version),
         };
         self.plan.messages.push(row);
-        placed
     }
 
     /// Gives the message its version in a timeline.
@@ -226,7 +308,8 @@ impl Planner {
         let last = &mut self.last_owner;
         self.owners.entry(timeline.clone()).or_insert_with(|| {
             *last += 1;
-            Owner { id: *last, head: Version::ZERO, changed: true }
+            let (floor, head) = (Version::ZERO, Version::ZERO);
+            Owner { id: *last, floor, head, has_timeline: false, changed: true }
         })
     }
 
@@ -250,5 +333,17 @@ impl Owner {
         self.head = self.head.next();
         self.changed = true;
         self.head
+    }
+}
+
+/// Whether a message stands in its sender's timeline with the copy, if any, in the target's; or in its group's alone.
+fn stands_as_usual(message: &Message, home: &Place, copy: Option<&Place>) -> bool {
+    let target = name::timeline_of(&message.to);
+    match &message.to {
+        Target::User(_) => {
+            matches!(&home.timeline, TimelineId::User(uid) if *uid == message.from)
+                && copy.is_none_or(|copy| copy.timeline == target)
+        }
+        Target::Group(_) => home.timeline == target && copy.is_none(),
     }
 }

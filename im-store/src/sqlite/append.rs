@@ -5,7 +5,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::rows::{Query, Rows};
 use super::{Fault, SqliteStore, lookup};
-use crate::sql::plan::{self, ConversationRow, EntryRow, Known, KnownOwner, MessageRow, OwnerRow, Plan};
+use crate::sql::plan::{self, ConversationRow, EntryRow, Known, MessageRow, OddPlaceRow, OwnerRow, Plan};
 
 impl SqliteStore {
     /// Stores a batch in one transaction: look up, decide, insert, commit.
@@ -30,7 +30,7 @@ async fn known(connection: &mut SqliteConnection, posts: &[Post]) -> Result<Know
     let rows = lookup::owners(&mut *connection, &timelines).await?;
     let owners = timelines.into_iter().zip(rows).filter_map(|(timeline, row)| {
         let row = row?;
-        Some((timeline, KnownOwner { id: row.id, head: row.head.head }))
+        Some((timeline, row.known(true)))
     });
     let owners = owners.collect();
 
@@ -39,16 +39,16 @@ async fn known(connection: &mut SqliteConnection, posts: &[Post]) -> Result<Know
     let sends = lookup::sends(&mut *connection, &keys).await?;
     let msgid_taken = msgids_taken(&mut *connection, posts).await?;
 
+    let (last_owner, last_message) = last_numbers(connection).await?;
+    Ok(Known { owners, sends, msgid_taken, last_owner, last_message })
+}
+
+/// The greatest numbers of an owner and of a message.
+pub(super) async fn last_numbers(connection: &mut SqliteConnection) -> Result<(i64, i64), Fault> {
     let last = "SELECT (SELECT max(id) FROM owners), (SELECT max(id) FROM messages)";
     let last = sqlx::query(last).fetch_one(connection).await?;
-    let (last_owner, last_message) = (last.try_get::<Option<i64>, _>(0)?, last.try_get::<Option<i64>, _>(1)?);
-    Ok(Known {
-        owners,
-        sends,
-        msgid_taken,
-        last_owner: last_owner.unwrap_or(0),
-        last_message: last_message.unwrap_or(0),
-    })
+    let (owner, message) = (last.try_get::<Option<i64>, _>(0)?, last.try_get::<Option<i64>, _>(1)?);
+    Ok((owner.unwrap_or(0), message.unwrap_or(0)))
 }
 
 /// For each post, whether its msgid stands in one of its timelines.
@@ -70,8 +70,9 @@ async fn msgids_taken(connection: &mut SqliteConnection, posts: &[Post]) -> Resu
 }
 
 /// Inserts a plan's rows.
-async fn store(connection: &mut SqliteConnection, plan: &Plan) -> Result<(), Fault> {
+pub(super) async fn store(connection: &mut SqliteConnection, plan: &Plan) -> Result<(), Fault> {
     let mut queries = MESSAGES.queries(&plan.messages, bind_message);
+    queries.extend(ODD_PLACES.queries(&plan.odd_places, bind_odd_place));
     queries.extend(OWNERS.queries(&plan.owners, bind_owner));
     queries.extend(ENTRIES.queries(&plan.entries, bind_entry));
     queries.extend(CONVERSATIONS.queries(&plan.conversations, bind_conversation));
@@ -83,9 +84,9 @@ async fn store(connection: &mut SqliteConnection, plan: &Plan) -> Result<(), Fau
 
 static MESSAGES: LazyLock<Rows> = LazyLock::new(|| {
     Rows::new(
-        12,
+        13,
         "INSERT INTO messages (id, msgid, kind, sender, target, send_key, digest, content_type, content, \
-         sent_at, home, copy) SELECT * FROM (",
+         sent_at, withdrawn_at, home, copy) SELECT * FROM (",
         ") WHERE column1 IS NOT NULL",
     )
 });
@@ -102,8 +103,21 @@ fn bind_message(query: Query, row: &MessageRow) -> Query {
         .bind(row.content_type)
         .bind(row.content.to_vec())
         .bind(row.sent_at)
+        .bind(row.withdrawn_at)
         .bind(row.home.0)
         .bind(row.copy.map(|version| version.0))
+}
+
+static ODD_PLACES: LazyLock<Rows> = LazyLock::new(|| {
+    Rows::new(
+        3,
+        "INSERT INTO odd_places (message, home_owner, copy_owner) SELECT * FROM (",
+        ") WHERE column1 IS NOT NULL",
+    )
+});
+
+fn bind_odd_place(query: Query, row: &OddPlaceRow) -> Query {
+    query.bind(row.message).bind(row.home).bind(row.copy)
 }
 
 /// New owners, and new heads of old ones.

@@ -33,7 +33,7 @@ impl Cursors for SqliteStore {
 }
 
 /// A user has to have a row before its devices have cursors.
-static NEW_OWNERS: LazyLock<Rows> = LazyLock::new(|| {
+pub(super) static NEW_OWNERS: LazyLock<Rows> = LazyLock::new(|| {
     Rows::new(
         1,
         "INSERT INTO owners (name) SELECT * FROM (",

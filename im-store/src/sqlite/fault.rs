@@ -1,4 +1,4 @@
-use im_core::storage::{StoreError, StoreErrorKind};
+use im_core::storage::{Misfit, StoreError, StoreErrorKind};
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -9,6 +9,9 @@ pub(super) enum Fault {
     /// A row holds what this adapter never writes.
     #[error("the column {0} holds no value of its kind")]
     BadRow(&'static str),
+    /// The rows to import are not those of one sound store.
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
     /// The call took too long.
     #[error("the call's deadline passed")]
     DeadlinePassed,
@@ -20,6 +23,7 @@ pub(super) enum Fault {
 impl Fault {
     pub(super) fn into_error(self, operation: &'static str) -> StoreError {
         let kind = match &self {
+            Self::Misfit(misfit) => return misfit.clone().into(),
             Self::BadRow(_) => StoreErrorKind::Corrupt,
             Self::Driver(error) if is_damage(error) => StoreErrorKind::Corrupt,
             Self::Driver(_) | Self::DeadlinePassed | Self::Closed => StoreErrorKind::Unavailable,
@@ -47,6 +51,20 @@ pub(super) fn is_foreign(error: &sqlx::Error) -> bool {
     /// SQLite's code ERROR: the statement does not fit the schema.
     const ERROR: i32 = 1;
     code(error) == Some(ERROR)
+}
+
+/// What came twice, if the error is that a unique index has it already.
+pub(super) fn came_twice(error: &sqlx::Error) -> Option<&'static str> {
+    let text = error.as_database_error().filter(|error| error.is_unique_violation())?.message();
+    let columns = text.strip_prefix("UNIQUE constraint failed: ")?;
+    Some(match columns {
+        "owners.name" => "timeline",
+        "messages.sender, messages.send_key" => "send key",
+        "entries.owner, entries.msgid" => "msgid",
+        "nodes.node" => "node number",
+        columns if columns.starts_with("cursors.") => "cursor",
+        _ => return None,
+    })
 }
 
 /// SQLite's primary result code.

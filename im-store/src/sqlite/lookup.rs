@@ -13,12 +13,20 @@ use sqlx::{Row, SqliteConnection};
 use super::Fault;
 use super::rows::{Query, Rows};
 use crate::sql::name;
+use crate::sql::plan::KnownOwner;
 
 /// An owner's row.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Owner {
     pub(super) id: i64,
     pub(super) head: Head,
+}
+
+impl Owner {
+    pub(super) fn known(self, has_timeline: bool) -> KnownOwner {
+        let Head { floor, head } = self.head;
+        KnownOwner { id: self.id, floor, head, has_timeline }
+    }
 }
 
 static OWNERS: LazyLock<Rows> = LazyLock::new(|| {
@@ -54,11 +62,13 @@ pub(super) async fn owners(
     timelines: &[TimelineId],
 ) -> Result<Vec<Option<Owner>>, Fault> {
     let queries = OWNERS.numbered(timelines, |query, timeline| query.bind(name::of(timeline)));
-    answers(connection, queries, timelines.len(), |row| {
-        let head = Head { floor: Version(row.try_get(2)?), head: Version(row.try_get(3)?) };
-        Ok(Owner { id: row.try_get(1)?, head })
-    })
-    .await
+    answers(connection, queries, timelines.len(), owner).await
+}
+
+/// The owner in the columns 1 to 3.
+pub(super) fn owner(row: &SqliteRow) -> Result<Owner, Fault> {
+    let head = Head { floor: Version(row.try_get(2)?), head: Version(row.try_get(3)?) };
+    Ok(Owner { id: row.try_get(1)?, head })
 }
 
 /// What is stored under send keys, in the order asked.
@@ -116,12 +126,14 @@ pub(super) async fn answers<T>(
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::sqlite::{SqliteStore, conversations, cursors, read};
+    use crate::sqlite::{SqliteStore, conversations, cursors, export, read};
 
     /// Every statement that looks something up.
-    fn statements() -> [&'static str; 6] {
-        let rows = [&OWNERS, &SENDS, &PLACES, &cursors::LISTS].map(|rows| rows.text());
-        [rows[0], rows[1], rows[2], rows[3], read::ENTRIES, conversations::PAGE]
+    fn statements() -> Vec<&'static str> {
+        let mut statements = vec![read::ENTRIES, conversations::PAGE];
+        statements.extend([&OWNERS, &SENDS, &PLACES, &cursors::LISTS].map(|rows| rows.text()));
+        statements.extend([export::TIMELINES, export::POSTS, export::CURSORS, export::NODES]);
+        statements
     }
 
     #[tokio::test]

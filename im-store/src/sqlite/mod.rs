@@ -18,6 +18,10 @@
 //! A message is stored once, in `messages`, under its send key; `entries` says at which version of whose timeline it stands.
 //! `owners` gives users and groups their numbers and holds the heads. The schema, commented, is in `migrations/sqlite/`.
 //!
+//! # Copies
+//! [`Export`](im_core::storage::Export) reads messages in the order of storing. [`SqliteOptions::import`] begins a database that is unfinished, and is
+//! not opened as a store, until its [`SqliteImport`] is finished.
+//!
 //! # Failures
 //! A full disk, an I/O error, a busy database and a passed deadline are
 //! [`Unavailable`](im_core::storage::StoreErrorKind::Unavailable), which is retryable; the connection that saw it is
@@ -26,7 +30,9 @@
 mod append;
 mod conversations;
 mod cursors;
+mod export;
 mod fault;
+mod import;
 mod lock;
 mod lookup;
 mod nodes;
@@ -43,6 +49,7 @@ use std::time::Duration;
 use im_core::storage::StoreError;
 use sqlx::SqlitePool;
 
+pub use import::SqliteImport;
 pub use open::OpenError;
 pub use options::SqliteOptions;
 

@@ -7,6 +7,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions, SqlSafeStr, SqliteConnection, SqlitePool};
 
 use super::fault::{is_damage, is_foreign};
+use super::import::is_unfinished;
 use super::{FileLock, SqliteOptions, SqliteStore, Writer};
 use crate::sql::file::{create_private, sync_directory};
 
@@ -60,6 +61,18 @@ pub enum OpenError {
         /// The number of its newest migration.
         schema: i64,
     },
+    /// A copy into it was begun and not finished.
+    #[error("{} is an unfinished copy: copy again, which begins anew, or remove it", path.display())]
+    Unfinished {
+        /// The database.
+        path: PathBuf,
+    },
+    /// It holds something, and is to be copied into.
+    #[error("{} holds a store already: copy into another, or remove it", path.display())]
+    NotEmpty {
+        /// The database.
+        path: PathBuf,
+    },
     /// SQLite could not open it.
     #[error("cannot open {}", path.display())]
     Unavailable {
@@ -74,25 +87,41 @@ pub enum OpenError {
 /// Locks, opens and migrates.
 pub(super) async fn open(options: SqliteOptions) -> Result<SqliteStore, OpenError> {
     let path = options.path.clone();
-    let io_error = |source| OpenError::Io { path: path.clone(), source };
-    let lock = FileLock::take(&path).map_err(io_error)?;
-    let lock = lock.ok_or_else(|| OpenError::InUse { path: path.clone() })?;
-
-    create_private(&path).map_err(io_error)?;
+    let lock = lock(&path)?;
     let writing = writing(&options);
-    let mut connection = writing.connect().await.map_err(|error| refused(&path, error))?;
-    migrate(&mut connection).await.map_err(|error| not_migrated(&path, error))?;
-    sync_directory(&path).map_err(io_error)?;
+    let mut connection = connect(&path, &writing).await?;
+    if is_unfinished(&mut connection).await.map_err(|error| refused(&path, error))? {
+        return Err(OpenError::Unfinished { path });
+    }
     let readers = readers(&options).await.map_err(|error| refused(&path, error))?;
     let writer = Writer::new(connection, writing);
     Ok(SqliteStore { writer, readers, deadline: options.deadline, lock: Mutex::new(Some(lock)) })
+}
+
+/// Keeps others out.
+pub(super) fn lock(path: &Path) -> Result<FileLock, OpenError> {
+    let lock = FileLock::take(path).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
+    lock.ok_or_else(|| OpenError::InUse { path: path.to_owned() })
+}
+
+/// A connection to a database with our tables in it.
+pub(super) async fn connect(
+    path: &Path,
+    writing: &SqliteConnectOptions,
+) -> Result<SqliteConnection, OpenError> {
+    let io_error = |source| OpenError::Io { path: path.to_owned(), source };
+    create_private(path).map_err(io_error)?;
+    let mut connection = writing.connect().await.map_err(|error| refused(path, error))?;
+    migrate(&mut connection).await.map_err(|error| not_migrated(path, error))?;
+    sync_directory(path).map_err(io_error)?;
+    Ok(connection)
 }
 
 fn common(options: &SqliteOptions) -> SqliteConnectOptions {
     SqliteConnectOptions::new().filename(&options.path).busy_timeout(options.busy_timeout).foreign_keys(false)
 }
 
-fn writing(options: &SqliteOptions) -> SqliteConnectOptions {
+pub(super) fn writing(options: &SqliteOptions) -> SqliteConnectOptions {
     let writing = common(options)
         .create_if_missing(true)
         .page_size(PAGE_SIZE)
@@ -122,22 +151,21 @@ async fn readers(options: &SqliteOptions) -> Result<SqlitePool, sqlx::Error> {
 
 /// The schema's history. A published file never changes.
 fn migrations() -> Migrator {
-    let timelines = include_str!("../../migrations/sqlite/0001_timelines.sql");
-    let simple = MigrationType::Simple;
-    Migrator::with_migrations(vec![Migration::new(
-        1,
-        "timelines".into(),
-        simple,
-        timelines.into_sql_str(),
-        false,
-    )])
+    let files = [
+        (1, "timelines", include_str!("../../migrations/sqlite/0001_timelines.sql")),
+        (2, "odd places", include_str!("../../migrations/sqlite/0002_odd_places.sql")),
+    ];
+    let migration = |(number, name, text): (i64, &'static str, &'static str)| {
+        Migration::new(number, name.into(), MigrationType::Simple, text.into_sql_str(), false)
+    };
+    Migrator::with_migrations(files.map(migration).into())
 }
 
 async fn migrate(connection: &mut SqliteConnection) -> Result<(), MigrateError> {
     migrations().run_direct(None, connection, false).await
 }
 
-fn refused(path: &Path, error: sqlx::Error) -> OpenError {
+pub(super) fn refused(path: &Path, error: sqlx::Error) -> OpenError {
     let path = path.to_owned();
     match is_damage(&error) || is_foreign(&error) {
         true => OpenError::Damaged { path, source: error.into() },

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{OpenError, SqliteStore, open};
+use super::{OpenError, SqliteImport, SqliteStore, import, open};
 
 /// How to open a [`SqliteStore`].
 #[derive(Clone, Debug)]
@@ -61,5 +61,14 @@ impl SqliteOptions {
     /// [`OpenError`].
     pub async fn open(self) -> Result<SqliteStore, OpenError> {
         open::open(self).await
+    }
+
+    /// Begins an import into the database, and creates it if there is none. One that holds nothing will do; of an earlier import
+    /// that was not finished, everything is removed. The deadline and the readers are not used.
+    ///
+    /// # Errors
+    /// [`OpenError`], with [`OpenError::NotEmpty`] for a store that holds something.
+    pub async fn import(self) -> Result<SqliteImport, OpenError> {
+        import::begin(self).await
     }
 }

@@ -58,12 +58,18 @@ async fn page(connection: &mut SqliteConnection, read: &Read, owner: Owner) -> R
 }
 
 fn entry(row: &SqliteRow) -> Result<Entry, Fault> {
+    let withdrawn_at = row.try_get::<Option<i64>, _>(9)?.map(Timestamp);
+    Ok(Entry { version: Version(row.try_get(0)?), message: message(row)?, withdrawn_at })
+}
+
+/// The message in the columns 1 to 8: msgid, kind, sender, target, key, content type, content, time.
+pub(super) fn message(row: &SqliteRow) -> Result<Message, Fault> {
     let from = match name::parse(row.try_get(3)?) {
         Some(Target::User(uid)) => uid,
         _ => return Err(Fault::BadRow("messages.sender")),
     };
     let kind = u32::try_from(row.try_get::<i64, _>(2)?).map_err(|_| Fault::BadRow("messages.kind"))?;
-    let message = Message {
+    Ok(Message {
         msgid: MsgId(row.try_get(1)?),
         kind: CmdId(kind),
         from,
@@ -72,7 +78,5 @@ fn entry(row: &SqliteRow) -> Result<Entry, Fault> {
         content_type: ContentType(row.try_get(6)?),
         content: Bytes::copy_from_slice(row.try_get(7)?),
         sent_at: Timestamp(row.try_get(8)?),
-    };
-    let withdrawn_at = row.try_get::<Option<i64>, _>(9)?.map(Timestamp);
-    Ok(Entry { version: Version(row.try_get(0)?), message, withdrawn_at })
+    })
 }

@@ -2,8 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use im_core::storage::Store;
-use im_core::testing::conformance::StoreBench;
+use im_core::storage::{Exportable, Import, Store};
+use im_core::testing::conformance::{Refused, StoreBench, TransferBench};
 use im_store::sqlite::{SqliteOptions, SqliteStore};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tempfile::TempDir;
@@ -28,6 +28,12 @@ impl SqliteBench {
     fn options(&self) -> SqliteOptions {
         SqliteOptions::new(self.dir.path().join("im.db")).busy_timeout(Duration::from_millis(50))
     }
+
+    async fn close(&self) {
+        if let Some(store) = self.open.lock().await.take() {
+            store.close().await;
+        }
+    }
 }
 
 #[async_trait]
@@ -39,9 +45,7 @@ impl StoreBench for SqliteBench {
     }
 
     async fn reopen(&self) -> Arc<dyn Store> {
-        if let Some(store) = self.open.lock().await.take() {
-            store.close().await;
-        }
+        self.close().await;
         StoreBench::open(self).await
     }
 
@@ -58,5 +62,20 @@ impl StoreBench for SqliteBench {
             *intruder = Some(connection);
         }
         true
+    }
+}
+
+#[async_trait]
+impl TransferBench for SqliteBench {
+    async fn open(&self) -> Result<Arc<dyn Exportable>, Refused> {
+        self.close().await;
+        let store = Arc::new(self.options().open().await?);
+        *self.open.lock().await = Some(store.clone());
+        Ok(store)
+    }
+
+    async fn import(&self) -> Result<Box<dyn Import>, Refused> {
+        self.close().await;
+        Ok(Box::new(self.options().import().await?))
     }
 }
