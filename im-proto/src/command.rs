@@ -61,6 +61,14 @@ commands! {
     PUSH_ACK = 1013 "push_ack",
     /// [`SyncRequest`](crate::v1::SyncRequest): a range of a timeline.
     SYNC = 1014 "sync",
+    /// [`RoomJoinRequest`](crate::v1::RoomJoinRequest): enter a room with this link.
+    ROOM_JOIN = 1015 "room_join",
+    /// [`RoomLeaveRequest`](crate::v1::RoomLeaveRequest): leave a room.
+    ROOM_LEAVE = 1016 "room_leave",
+    /// [`RoomSendRequest`](crate::v1::RoomSendRequest): a message to all links in a room.
+    ROOM_SEND = 1017 "room_send",
+    /// [`RoomPush`](crate::v1::RoomPush), a push of what was said in a room.
+    ROOM_PUSH = 1018 "room_push",
 }
 
 impl fmt::Display for CmdId {

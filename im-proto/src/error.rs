@@ -61,11 +61,14 @@ pub enum ErrorCode {
     /// An acknowledgement or offset beyond the newest version of the timeline.
     #[error("version is ahead of the timeline's head")]
     VersionAheadOfHead = 10,
+    /// There are as many of it as the server allows: rooms of a link, say.
+    #[error("as many as are allowed are there already")]
+    TooMany = 11,
 }
 
 impl ErrorCode {
     /// Every code, in ascending order.
-    pub const ALL: [ErrorCode; 10] = [
+    pub const ALL: [ErrorCode; 11] = [
         ErrorCode::UndecodableBody,
         ErrorCode::RefusedToken,
         ErrorCode::Forbidden,
@@ -76,6 +79,7 @@ impl ErrorCode {
         ErrorCode::ClientMsgIdReused,
         ErrorCode::UnknownCommand,
         ErrorCode::VersionAheadOfHead,
+        ErrorCode::TooMany,
     ];
 
     /// The number on the wire, from 1.

@@ -125,7 +125,7 @@ pub use encode::{OutFrame, Suffix};
 pub use error::{ErrorCode, FrameError};
 pub use frame::Frame;
 pub use header::{HEADER_LEN, Header, Parsed};
-pub use limits::{Limits, MAX_CLIENT_MSG_ID_LEN, MAX_DEVICE_ID_LEN, MAX_FRAME, MAX_UID_LEN};
+pub use limits::{Limits, MAX_CLIENT_MSG_ID_LEN, MAX_DEVICE_ID_LEN, MAX_FRAME, MAX_ROOM_ID_LEN, MAX_UID_LEN};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

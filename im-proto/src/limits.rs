@@ -12,6 +12,9 @@ pub const MAX_CLIENT_MSG_ID_LEN: usize = 64;
 /// The longest device id, in bytes.
 pub const MAX_DEVICE_ID_LEN: usize = 64;
 
+/// The longest name of a room, in bytes.
+pub const MAX_ROOM_ID_LEN: usize = 64;
+
 /// What a reader accepts. It can be stricter than the protocol, never laxer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

@@ -6,7 +6,8 @@ use im_proto::{CmdId, ErrorCode, Seq};
 fn commands_have_the_published_numbers_and_names() {
     let published = "noop(6) signalling(243) auth(1001) logout(1002) kickout(1003) c2s(1004) s2c(1005) \
                      c2c_send(1006) c2c_push(1007) c2g_send(1008) c2g_push(1009) pull(1010) \
-                     ctrl_send(1011) ctrl_push(1012) push_ack(1013) sync(1014)";
+                     ctrl_send(1011) ctrl_push(1012) push_ack(1013) sync(1014) room_join(1015) room_leave(1016) \
+                     room_send(1017) room_push(1018)";
     let ours: Vec<String> = CmdId::ALL.iter().map(CmdId::to_string).collect();
     assert_eq!(ours.join(" "), published);
 }
@@ -38,6 +39,7 @@ fn error_codes_have_the_published_numbers() {
         (8, ClientMsgIdReused),
         (9, UnknownCommand),
         (10, VersionAheadOfHead),
+        (11, TooMany),
     ];
     assert_eq!(ErrorCode::ALL.map(|error| (error.code(), error)), published);
     for (code, error) in published {
@@ -47,7 +49,7 @@ fn error_codes_have_the_published_numbers() {
 
 #[test]
 fn success_and_unknown_codes_are_no_error_of_ours() {
-    assert_eq!([0, -1, 11].map(ErrorCode::from_code), [None; 3]);
+    assert_eq!([0, -1, 12].map(ErrorCode::from_code), [None; 3]);
 }
 
 #[test]

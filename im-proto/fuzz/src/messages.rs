@@ -14,6 +14,7 @@ pub fn run(input: &[u8]) {
     session(input);
     sending(input);
     reading(input);
+    rooms(input);
 }
 
 fn session(input: &[u8]) {
@@ -48,6 +49,16 @@ fn reading(input: &[u8]) {
     assert_survives::<v1::SyncResponse>(input);
     assert_survives::<v1::PushAck>(input);
     assert_survives::<v1::MsgidAck>(input);
+}
+
+fn rooms(input: &[u8]) {
+    assert_survives::<v1::RoomJoinRequest>(input);
+    assert_survives::<v1::RoomJoinResponse>(input);
+    assert_survives::<v1::RoomLeaveRequest>(input);
+    assert_survives::<v1::RoomLeaveResponse>(input);
+    assert_survives::<v1::RoomSendRequest>(input);
+    assert_survives::<v1::RoomSendResponse>(input);
+    assert_survives::<v1::RoomPush>(input);
 }
 
 fn assert_survives<M: Message + Default + PartialEq + Debug>(input: &[u8]) {

@@ -333,6 +333,112 @@ pub struct GroupVersion {
     #[prost(int64, tag = "2")]
     pub version: i64,
 }
+/// Cmd 1015: enter a room with this link.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RoomJoinRequest {
+    /// The room's name, 1 to 64 bytes. A room exists while it has members.
+    #[prost(string, tag = "1")]
+    pub room: ::prost::alloc::string::String,
+    /// A room to leave in the same step; empty for none. The link stays there if it is not let
+    /// into the other one.
+    #[prost(string, tag = "2")]
+    pub leave: ::prost::alloc::string::String,
+}
+/// The answer to RoomJoinRequest. What is said in the room comes after it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RoomJoinResponse {
+    /// Links in the room now, this one among them.
+    #[prost(int64, tag = "1")]
+    pub members: i64,
+    /// 0, or an error code.
+    #[prost(int32, tag = "14")]
+    pub err_code: i32,
+    /// The error in words, for logs.
+    #[prost(string, tag = "15")]
+    pub err_msg: ::prost::alloc::string::String,
+}
+/// Cmd 1016: leave a room with this link. It is no error not to be in it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RoomLeaveRequest {
+    /// The room's name.
+    #[prost(string, tag = "1")]
+    pub room: ::prost::alloc::string::String,
+}
+/// The answer to RoomLeaveRequest. Nothing of the room comes after it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RoomLeaveResponse {
+    /// 0, or an error code.
+    #[prost(int32, tag = "14")]
+    pub err_code: i32,
+    /// The error in words, for logs.
+    #[prost(string, tag = "15")]
+    pub err_msg: ::prost::alloc::string::String,
+}
+/// Cmd 1017: say something to all links in a room that this link is in.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RoomSendRequest {
+    /// The room's name.
+    #[prost(string, tag = "1")]
+    pub room: ::prost::alloc::string::String,
+    /// The message; UTF-8 for text.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub content: ::prost::bytes::Bytes,
+    /// The client's own id of this message, at most 64 bytes, or none. It is handed on and not
+    /// remembered: a repeat is another message.
+    #[prost(string, tag = "10")]
+    pub client_msg_id: ::prost::alloc::string::String,
+    /// The kind of the content: text, image, voice, …; the integrator may add its own.
+    #[prost(int32, tag = "11")]
+    pub content_type: i32,
+}
+/// The answer to RoomSendRequest: the message is on its way. The sending link gets no push of it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RoomSendResponse {
+    /// The message's id.
+    #[prost(int64, tag = "1")]
+    pub msgid: i64,
+    /// When the server took the message, UTC milliseconds.
+    #[prost(int64, tag = "2")]
+    pub timestamp: i64,
+    /// Links that the message is for, without this one.
+    #[prost(int64, tag = "10")]
+    pub members: i64,
+    /// 0, or an error code.
+    #[prost(int32, tag = "14")]
+    pub err_code: i32,
+    /// The error in words, for logs.
+    #[prost(string, tag = "15")]
+    pub err_msg: ::prost::alloc::string::String,
+}
+/// Cmd 1018, a push: what was said in a room, or how much of it this link has missed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RoomPush {
+    /// The sender's uid; empty where the push only says what was missed.
+    #[prost(string, tag = "1")]
+    pub from: ::prost::alloc::string::String,
+    /// The room's name.
+    #[prost(string, tag = "2")]
+    pub room: ::prost::alloc::string::String,
+    /// The message.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub content: ::prost::bytes::Bytes,
+    /// The message's id.
+    #[prost(int64, tag = "4")]
+    pub msgid: i64,
+    /// When the server took the message, UTC milliseconds.
+    #[prost(int64, tag = "5")]
+    pub timestamp: i64,
+    /// So many messages of the room were not sent to this link, here, because it reads too
+    /// slowly; the push carries no message then.
+    #[prost(int64, tag = "10")]
+    pub missed: i64,
+    /// The kind of the content.
+    #[prost(int32, tag = "11")]
+    pub content_type: i32,
+    /// The id that the sender's client gave the message.
+    #[prost(string, tag = "12")]
+    pub client_msg_id: ::prost::alloc::string::String,
+}
 /// Cmd 1010: what is new in the user's timeline. It confirms everything up to offset for
 /// this device.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
