@@ -1,15 +1,16 @@
 //! Any inputs in any order, fed to a session: the bytes choose them. Every effect is held against what the session promises.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use im_core::id::{ConnId, NodeId, Version};
+use im_core::id::{ConnId, NodeId, RoomId, Version};
 use im_core::session::{
     Effect, Granted, Input, KickReason, NOOP_VERSION, Push, Request, Session, SessionLimits, Verdict,
 };
 use im_core::time::{Tick, Timestamp};
-use im_proto::v1::{AuthRequest, PushAck};
+use im_proto::v1::{AuthRequest, PushAck, RoomJoinRequest, RoomLeaveRequest, RoomSendRequest};
 use im_proto::{CmdId, ErrorCode, Frame, FrameError, Seq, Suffix};
 use prost::Message as _;
 
@@ -35,6 +36,7 @@ struct Watch {
     left: bool,
     closed: bool,
     requests: Vec<Request>,
+    rooms: BTreeSet<RoomId>,
 }
 
 impl Watch {
@@ -50,6 +52,7 @@ impl Watch {
             left: false,
             closed: false,
             requests: Vec::new(),
+            rooms: BTreeSet::new(),
         }
     }
 
@@ -75,6 +78,18 @@ impl Watch {
                 0,
                 PushAck { version: i64::from(byte()), group: 0 }.encode_to_vec(),
             )),
+            9 => {
+                let request = RoomJoinRequest { room: room(byte()), leave: room(byte()) };
+                Input::Frame(frame(CmdId::ROOM_JOIN, 1, request.encode_to_vec()))
+            }
+            10 => {
+                let request = RoomLeaveRequest { room: room(byte()) };
+                Input::Frame(frame(CmdId::ROOM_LEAVE, 1, request.encode_to_vec()))
+            }
+            11 => {
+                let request = RoomSendRequest { room: room(byte()), ..RoomSendRequest::default() };
+                Input::Frame(frame(CmdId::ROOM_SEND, 1, request.encode_to_vec()))
+            }
             _ => {
                 let cmd = [
                     CmdId::NOOP,
@@ -131,6 +146,11 @@ impl Watch {
                 self.requests.push(request);
             }
             Effect::Ack(_) => assert!(self.granted && !self.left),
+            Effect::Enter(room) => {
+                assert!(self.granted && !self.left, "members are logged in");
+                assert!(self.rooms.insert(room), "a room is entered once");
+            }
+            Effect::Exit(room) => assert!(self.rooms.remove(&room), "only what was entered is left"),
             Effect::Leave(_) => {
                 assert!(self.granted && !self.left, "one leave, after a grant");
                 self.left = true;
@@ -145,6 +165,11 @@ impl Watch {
 
 fn frame(cmd: CmdId, seq: u32, body: Vec<u8>) -> Frame {
     Frame { client_version: 200, cmd, seq: Seq(seq), body: body.into() }
+}
+
+/// One of a few rooms, or none.
+fn room(choice: u8) -> String {
+    "r".repeat(usize::from(choice % 20))
 }
 
 fn auth(choice: u8) -> Vec<u8> {

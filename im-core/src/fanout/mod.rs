@@ -194,7 +194,7 @@ mod tests {
             .into_iter()
             .map(|delivery| match delivery.parcel {
                 Parcel::Push(push) => push.body.as_ptr(),
-                Parcel::Kick { .. } => panic!("only pushes"),
+                _ => panic!("only pushes"),
             })
             .collect();
         assert_eq!(bodies[0], bodies[1]);

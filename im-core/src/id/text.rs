@@ -2,7 +2,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
-use im_proto::{MAX_CLIENT_MSG_ID_LEN, MAX_DEVICE_ID_LEN, MAX_UID_LEN};
+use im_proto::{MAX_CLIENT_MSG_ID_LEN, MAX_DEVICE_ID_LEN, MAX_ROOM_ID_LEN, MAX_UID_LEN};
 
 /// Why a text is not an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -85,6 +85,11 @@ text_id! {
     /// The id that a client gives a message, unique for its sender: 1 to 64 bytes. A repeat with the same id is answered
     /// like the first.
     ClientMsgId, 1..=MAX_CLIENT_MSG_ID_LEN
+}
+
+text_id! {
+    /// A room: 1 to 64 bytes of UTF-8, named by whoever enters it first.
+    RoomId, 1..=MAX_ROOM_ID_LEN
 }
 
 impl Default for DeviceId {

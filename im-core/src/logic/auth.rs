@@ -122,6 +122,7 @@ impl Logic {
         for caller in &callers {
             self.commit.forget(caller.conn);
             lock(&self.acks).leave(&caller.uid, &caller.device);
+            lock(&self.rooms).end(caller);
         }
         let links = callers.iter().map(|caller| (caller.uid.clone(), caller.conn)).collect();
         let logic = self.clone();

@@ -17,6 +17,7 @@ mod maintenance;
 mod policy;
 mod pull;
 mod reply;
+mod room;
 #[cfg(test)]
 mod tests;
 mod version;
@@ -37,8 +38,8 @@ pub use self::policy::Policy;
 use crate::delivery::Deliveries;
 use crate::fanout::Stored;
 use crate::id::{ConnId, IdsExhausted, MsgIds, NodeId};
-use crate::ports::{Authenticator, Clock, Command, WakeUp};
-use crate::router::{Bus, Routes};
+use crate::ports::{Authenticator, Clock, Command, RoomPolicy, WakeUp};
+use crate::router::{Bus, Delivery, Routes};
 use crate::session::{Ack, Caller, Reply, Request};
 use crate::storage::{NodeLease, Store, StoreError};
 
@@ -57,6 +58,8 @@ pub struct Ports {
     pub wake_up: Arc<dyn WakeUp>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Who may enter rooms and speak there.
+    pub rooms: Arc<dyn RoomPolicy>,
     /// The integrator's own commands. One that the library serves itself is never asked here.
     pub commands: BTreeMap<CmdId, Arc<dyn Command>>,
 }
@@ -91,11 +94,15 @@ pub struct Logic {
     fan_out: Mutex<mpsc::Sender<Vec<Stored>>>,
     /// Bytes of messages that wait for their fan-out.
     fan_out_bytes: AtomicUsize,
+    rooms: Mutex<room::Directory>,
+    room_queue: mpsc::UnboundedSender<Vec<Delivery>>,
+    /// Bytes of what was said in rooms and waits for the bus.
+    room_bytes: AtomicUsize,
     stop: Mutex<Option<oneshot::Sender<()>>>,
     superseded: AtomicBool,
 }
 
-/// The futures that a server runs beside its gates: the writer of appends, the fan-out, the upkeep (deadlines, flushes), and the lease. Spawn
+/// The futures that a server runs beside its gates: the writer of appends, the fan-outs of messages and of rooms, the upkeep (deadlines, flushes), and the lease. Spawn
 /// each, or poll them all; they end after [`Logic::stop`].
 pub type Background = Vec<BoxFuture<'static, ()>>;
 
@@ -112,6 +119,7 @@ impl Logic {
     ) -> Result<(Arc<Self>, Background), StoreError> {
         let lease = ports.store.lease_node(holder, ports.clock.now(), policy.node_lease).await?;
         let (fan_out, stored) = mpsc::channel(policy.fan_out_queue);
+        let (room_queue, said) = mpsc::unbounded();
         let (stop, stopped) = oneshot::channel();
         let mut writer = None;
         let logic = Arc::new_cyclic(|logic: &Weak<Self>| {
@@ -132,6 +140,9 @@ impl Logic {
                 deliveries: Mutex::new(Deliveries::new(policy.delivery.clone())),
                 fan_out: Mutex::new(fan_out),
                 fan_out_bytes: AtomicUsize::new(0),
+                rooms: Mutex::default(),
+                room_queue,
+                room_bytes: AtomicUsize::new(0),
                 stop: Mutex::new(Some(stop)),
                 superseded: AtomicBool::new(false),
                 ports,
@@ -139,8 +150,9 @@ impl Logic {
             }
         });
         let fan_out = fan_out::run(logic.clone(), stored);
+        let rooms = room::run(logic.clone(), said);
         let (upkeep, lease) = maintenance::run(logic.clone(), stopped);
-        let background = [writer, Some(fan_out.boxed()), Some(upkeep.boxed()), Some(lease.boxed())];
+        let background = [writer, Some(fan_out.boxed()), Some(rooms.boxed()), Some(upkeep.boxed()), Some(lease.boxed())];
         Ok((logic, background.into_iter().flatten().collect()))
     }
 
@@ -171,7 +183,8 @@ impl Logic {
         let mut groups = Vec::with_capacity(2);
         let mut by_command: BTreeMap<CmdId, Vec<Request>> = BTreeMap::new();
         for request in turn.requests {
-            by_command.entry(request.ticket.cmd).or_default().push(request);
+            let cmd = if room::is_room(request.ticket.cmd) { CmdId::ROOM_SEND } else { request.ticket.cmd };
+            by_command.entry(cmd).or_default().push(request);
         }
         for (cmd, requests) in by_command {
             groups.push(self.serve_command(cmd, requests));
@@ -202,6 +215,7 @@ impl Logic {
         let logic = self.clone();
         match cmd {
             CmdId::C2C_SEND => c2c::send(logic, requests).boxed(),
+            CmdId::ROOM_SEND => room::serve(logic, requests).boxed(),
             CmdId::PULL => pull::pull(logic, requests).boxed(),
             CmdId::SYNC => pull::sync(logic, requests).boxed(),
             CmdId::NOOP => version::noop(logic, requests).boxed(),
@@ -225,6 +239,7 @@ impl Logic {
     pub fn stop(&self) {
         self.commit.close();
         lock(&self.fan_out).close_channel();
+        self.room_queue.close_channel();
         if let Some(stop) = lock(&self.stop).take() {
             // If nobody listens, the upkeep has ended already.
             let _ = stop.send(());

@@ -36,6 +36,12 @@ pub struct Policy {
     pub fan_out_queue: usize,
     /// Bytes of messages that wait for their fan-out; those on top are dropped alike. Default 64 MiB.
     pub fan_out_bytes: usize,
+    /// Bytes of content that a message in a room may have. Default 16 KiB: one that goes to ten thousand links is 160 MiB of traffic.
+    pub max_room_content: usize,
+    /// Bytes of what was said in rooms and waits for the bus; senders of what comes on top are told to try again. Default 64 MiB.
+    pub room_bytes: usize,
+    /// How long [`RoomPolicy::enter`](crate::ports::RoomPolicy::enter) may take. Default 5 s.
+    pub room_deadline: Duration,
 }
 
 impl Default for Policy {
@@ -54,6 +60,9 @@ impl Default for Policy {
             node_lease: Duration::from_secs(10),
             fan_out_queue: 4_096,
             fan_out_bytes: 64 << 20,
+            max_room_content: 16 << 10,
+            room_bytes: 64 << 20,
+            room_deadline: Duration::from_secs(5),
         }
     }
 }

@@ -113,7 +113,7 @@ impl Queue {
 impl Waiting {
     fn put(&mut self, delivery: Delivery) {
         match &delivery.parcel {
-            Parcel::Push(_) => {
+            Parcel::Push(_) | Parcel::Room(..) => {
                 self.bytes = self.bytes.saturating_add(weight(&delivery));
                 self.pushes.push_back(delivery);
             }
@@ -167,7 +167,7 @@ impl Drop for Batches {
 
 fn weight(delivery: &Delivery) -> usize {
     match &delivery.parcel {
-        Parcel::Push(push) => push.body.len() + PARCEL_OVERHEAD,
+        Parcel::Push(push) | Parcel::Room(_, push) => push.body.len() + PARCEL_OVERHEAD,
         Parcel::Kick { .. } => PARCEL_OVERHEAD,
     }
 }

@@ -3,9 +3,11 @@
 mod authenticator;
 mod clock;
 mod command;
+mod rooms;
 mod wake_up;
 
 pub use authenticator::{AuthError, Authenticator, Credentials, Identity};
 pub use clock::Clock;
 pub use command::Command;
+pub use rooms::{OpenRooms, RoomEntry, RoomPolicy, RoomWord};
 pub use wake_up::{LogWakeUp, WakeUp, WakeUpError};

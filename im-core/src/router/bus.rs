@@ -3,7 +3,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
-use crate::id::{ConnId, NodeId};
+use crate::id::{ConnId, NodeId, RoomId};
 use crate::session::{KickReason, Push};
 
 /// What a link is to get.
@@ -11,6 +11,8 @@ use crate::session::{KickReason, Push};
 pub enum Parcel {
     /// A push: a hint, which may be dropped.
     Push(Push),
+    /// A push for all the node's links in a room but the one that it is from. May be dropped as well.
+    Room(RoomId, Push),
     /// A kick. May be lost as well; the gate finds out from [`Routes::missing`](super::Routes::missing).
     Kick {
         /// Why.
@@ -20,12 +22,12 @@ pub enum Parcel {
     },
 }
 
-/// A parcel for one link of one node.
+/// A parcel for one link of one node, or for the links of a room there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// The node that holds the link.
     pub node: NodeId,
-    /// The link.
+    /// The link that it is for; of what goes to a room, the link that it is from.
     pub conn: ConnId,
     /// What it gets.
     pub parcel: Parcel,

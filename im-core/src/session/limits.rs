@@ -28,6 +28,8 @@ pub struct SessionLimits {
     pub frames_per_second: u32,
     /// Frames at once before that rate counts. Default 2,000.
     pub burst: u32,
+    /// Rooms that a link is in at one time. Default 16: an app shows one or two.
+    pub rooms: usize,
 }
 
 impl Default for SessionLimits {
@@ -43,6 +45,7 @@ impl Default for SessionLimits {
             burst_before_auth: 16,
             frames_per_second: 20_000,
             burst: 2_000,
+            rooms: 16,
         }
     }
 }

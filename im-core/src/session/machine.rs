@@ -7,6 +7,7 @@ use im_proto::{CmdId, ErrorCode, Frame, Seq};
 use prost::Message as _;
 
 use super::rate::Rate;
+use super::rooms::Rooms;
 use super::{
     Ack, Acked, Caller, CloseReason, Effect, Granted, Input, KickReason, Login, NOOP_VERSION, Push, Reply,
     Request, SessionLimits, Ticket, Verdict, frame,
@@ -21,7 +22,7 @@ use crate::time::Tick;
 pub struct Session {
     conn: ConnId,
     node: NodeId,
-    limits: Arc<SessionLimits>,
+    pub(super) limits: Arc<SessionLimits>,
     state: State,
     /// Of the last frame; `None` before the first one.
     client_version: Option<u32>,
@@ -55,6 +56,8 @@ struct Ready {
     caller: Arc<Caller>,
     noop_version: bool,
     token_ends: Option<Tick>,
+    /// Most links are in none.
+    rooms: Option<Box<Rooms>>,
 }
 
 impl Session {
@@ -99,13 +102,17 @@ impl Session {
         }
     }
 
-    /// Whether the link may be read: not while it has too much in flight or is over its rate. Ask again after each reply, and at the time
+    /// Whether the link may be read: not while it has too much in flight, is over its rate or waits to be let into a room. Ask again after each reply, and at the time
     /// that [`next_read`](Self::next_read) names.
     pub fn may_read(&self, now: Tick) -> bool {
         self.requests_in_flight < self.limits.requests_in_flight
             && self.bytes_in_flight < self.limits.bytes_in_flight
             && self.rate.wait(now).is_none()
-            && !matches!(self.state, State::Closed | State::Draining(_))
+            && match &self.state {
+                State::Closed | State::Draining(_) => false,
+                State::Ready(ready) => ready.rooms.as_ref().is_none_or(|rooms| !rooms.is_joining()),
+                State::Connected | State::Authenticating(_) => true,
+            }
     }
 
     /// When a link that is over its rate may be read again.
@@ -122,6 +129,14 @@ impl Session {
     pub fn caller(&self) -> Option<&Arc<Caller>> {
         match &self.state {
             State::Ready(ready) => Some(&ready.caller),
+            _ => None,
+        }
+    }
+
+    /// The client version that a push carries now; `None` unless the session is ready for pushes.
+    pub fn push_version(&self) -> Option<u32> {
+        match &self.state {
+            State::Ready(_) => self.client_version,
             _ => None,
         }
     }
@@ -207,6 +222,7 @@ impl Session {
             caller: pending.caller,
             noop_version: pending.noop_version,
             token_ends: granted.expires_at.map(|at| now + at.since(granted.server_time)),
+            rooms: None,
         });
     }
 
@@ -217,12 +233,23 @@ impl Session {
             (CmdId::PUSH_ACK, _) => self.on_push_ack(&frame, effects),
             (_, Seq::PUSH) => self.on_message_ack(&frame, effects),
             (CmdId::LOGOUT, _) => self.on_logout(&frame, effects),
+            (CmdId::ROOM_JOIN, _) => self.on_room_join(frame, effects),
+            (CmdId::ROOM_LEAVE, _) => self.on_room_leave(frame, effects),
+            (CmdId::ROOM_SEND, _) => self.on_room_send(frame, effects),
             (CmdId::AUTH, _) => {
                 let body = frame::auth_refused(ErrorCode::Forbidden, CloseReason::SecondAuth.to_string());
                 effects.push(Effect::Write(frame::reply(&ticket(&frame), body)));
                 self.close(CloseReason::SecondAuth, effects);
             }
             _ => self.request(frame, effects),
+        }
+    }
+
+    /// The rooms that the link is in, if the session is ready.
+    pub(super) fn rooms(&mut self) -> Option<&mut Option<Box<Rooms>>> {
+        match &mut self.state {
+            State::Ready(ready) => Some(&mut ready.rooms),
+            _ => None,
         }
     }
 
@@ -233,7 +260,7 @@ impl Session {
         }
     }
 
-    fn request(&mut self, frame: Frame, effects: &mut Vec<Effect>) {
+    pub(super) fn request(&mut self, frame: Frame, effects: &mut Vec<Effect>) {
         let State::Ready(ready) = &self.state else { return };
         let ticket = ticket(&frame);
         self.requests_in_flight += 1;
@@ -265,8 +292,7 @@ impl Session {
     /// Answers a body that does not decode; not where the answer would look like a push.
     fn undecodable(&self, frame: &Frame, effects: &mut Vec<Effect>) {
         if frame.seq != Seq::PUSH {
-            let body = frame::error(ErrorCode::UndecodableBody);
-            effects.push(Effect::Write(frame::reply(&ticket(frame), body)));
+            refuse(frame, ErrorCode::UndecodableBody, effects);
         }
     }
 
@@ -276,8 +302,7 @@ impl Session {
             return self.undecodable(frame, effects);
         };
         if !request.uid.is_empty() && request.uid != ready.caller.uid.as_str() {
-            let body = frame::error(ErrorCode::Forbidden);
-            return effects.push(Effect::Write(frame::reply(&ticket(frame), body)));
+            return refuse(frame, ErrorCode::Forbidden, effects);
         }
         effects.push(Effect::Write(frame::reply(&ticket(frame), frame::logged_out())));
         self.close(CloseReason::LoggedOut, effects);
@@ -289,7 +314,11 @@ impl Session {
         }
         self.requests_in_flight = self.requests_in_flight.saturating_sub(1);
         self.bytes_in_flight = self.bytes_in_flight.saturating_sub(reply.ticket.weight);
+        let joined = (reply.ticket.cmd == CmdId::ROOM_JOIN).then(|| reply.body.clone());
         effects.push(Effect::Write(frame::reply(&reply.ticket, reply.body)));
+        if let Some(answer) = joined {
+            self.on_joined(answer, effects);
+        }
         if let State::Draining(reason) = self.state {
             self.close_when_drained(reason, effects);
         }
@@ -371,6 +400,11 @@ fn seq_fits(cmd: CmdId, seq: Seq) -> bool {
         }
         _ => true,
     }
+}
+
+/// Answers a request with an error.
+pub(super) fn refuse(frame: &Frame, code: ErrorCode, effects: &mut Vec<Effect>) {
+    effects.push(Effect::Write(frame::reply(&ticket(frame), frame::error(code))));
 }
 
 fn ticket(frame: &Frame) -> Ticket {

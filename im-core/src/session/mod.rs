@@ -4,7 +4,8 @@
 //! drives it (the gate in `im-transport`, the simulation, a test) writes what it says to write, passes its requests on to
 //! [`Logic`](crate::logic::Logic) and feeds the answers back.
 //!
-//! It decodes only auth, logout, noop and acks. Every other command passes through as (command, bytes).
+//! It decodes only auth, logout, noop, acks and what concerns rooms: which ones a link is in is the session's to know. Every other command
+//! passes through as (command, bytes).
 //!
 //! Rules it keeps, all from the protocol's description in `docs/protocol.md`: nothing is sent before the client's first frame; a
 //! reply carries the client version, command and sequence number of its request; a push carries sequence number 0 and the link's last
@@ -14,6 +15,7 @@ mod frame;
 mod limits;
 mod machine;
 mod rate;
+mod rooms;
 #[cfg(test)]
 mod tests;
 
@@ -25,7 +27,7 @@ use im_proto::v1::ErrorResponse;
 use im_proto::{CmdId, ErrorCode, Frame, OutFrame, Seq, Suffix};
 use prost::Message as _;
 
-use crate::id::{ConnId, DeviceId, DeviceType, MsgId, NodeId, Uid, Version};
+use crate::id::{ConnId, DeviceId, DeviceType, MsgId, NodeId, RoomId, Uid, Version};
 use crate::message::TimelineId;
 use crate::ports::Credentials;
 use crate::time::Timestamp;
@@ -73,7 +75,12 @@ pub enum Effect {
     Request(Request),
     /// The device holds something.
     Ack(Ack),
-    /// The session, once ready, is over: remove its route. Comes once, after its last request.
+    /// From now on the link gets what is said in this room, by way of whoever drives the session: a list of links for each room, and
+    /// [`Session::push_version`].
+    Enter(RoomId),
+    /// It does not any more.
+    Exit(RoomId),
+    /// The session, once ready, is over: remove its route, and the link from all its rooms. Comes once, after its last request.
     Leave(Arc<Caller>),
     /// Write what is queued, within a bounded time, then close the link. Nothing follows.
     Close(CloseReason),

@@ -23,7 +23,7 @@ pub(super) use super::super::*;
 pub(super) use crate::id::{DeviceId, DeviceType, MsgId, Uid, Version};
 pub(super) use crate::memory::{MemoryBus, MemoryRoutes, MemoryStore};
 pub(super) use crate::message::TimelineId;
-pub(super) use crate::ports::{AuthError, Credentials, Identity, WakeUpError};
+pub(super) use crate::ports::{AuthError, Credentials, Identity, OpenRooms, WakeUpError};
 pub(super) use crate::router::{Parcel, Subscription};
 pub(super) use crate::session::{Acked, KickReason, Login, Ticket, Verdict};
 pub(super) use crate::storage::{Cursors, Page, Placed, Post, Read, Timelines};
@@ -198,6 +198,7 @@ impl Bench {
             authenticator: Arc::new(TokenSays),
             wake_up: woken.clone(),
             clock: Arc::new(SharedClock(clock.clone())),
+            rooms: Arc::new(OpenRooms),
             commands: BTreeMap::from([
                 (CmdId(5_000), Arc::new(Echo) as Arc<dyn Command>),
                 (CmdId(5_001), Arc::new(Panics) as Arc<dyn Command>),
@@ -280,6 +281,7 @@ impl Bench {
                     let bytes = [&push.body[..], push.suffix.as_bytes()].concat();
                     (delivery.conn, Ok(C2cPush::decode(&bytes[..]).unwrap().version))
                 }
+                Parcel::Room(..) => panic!("nobody spoke in a room"),
                 Parcel::Kick { reason, .. } => (delivery.conn, Err(reason)),
             }));
         }

@@ -135,8 +135,23 @@ impl World {
                     running.turn.acks.push(ack);
                 }
             }
+            Effect::Enter(room) => {
+                let Some(conn) = self.links.get(&link).map(|link| link.conn) else { return };
+                if let Some(running) = &mut self.servers[server].running {
+                    running.rooms.entry(room).or_default().insert(conn);
+                }
+            }
+            Effect::Exit(room) => {
+                let Some(conn) = self.links.get(&link).map(|link| link.conn) else { return };
+                if let Some(running) = &mut self.servers[server].running {
+                    running.rooms.entry(room).or_default().remove(&conn);
+                }
+            }
             Effect::Leave(caller) => {
                 if let Some(running) = &mut self.servers[server].running {
+                    for links in running.rooms.values_mut() {
+                        links.remove(&caller.conn);
+                    }
                     running.turn.leaves.push(caller);
                 }
             }

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -6,11 +6,12 @@ use futures::{FutureExt, StreamExt};
 
 use super::{World, num};
 use crate::delivery::DeliveryLimits;
-use crate::id::{ConnId, DeviceId, DeviceType, Uid};
+use crate::id::{ConnId, DeviceId, DeviceType, RoomId, Uid};
 use crate::logic::{Background, Logic, Policy, Ports, Turn};
 use crate::message::Entry;
+use crate::ports::OpenRooms;
 use crate::router::{Delivery, Parcel, Subscription};
-use crate::session::{Caller, Input, KickReason, Reply, Verdict};
+use crate::session::{Caller, Input, KickReason, Push, Reply, Verdict};
 use crate::storage::Head;
 use crate::testing::sim::event::{End, Event, LinkId, ServerLife};
 use crate::testing::sim::outside::{SimAuthenticator, SimClock, SimWakeUp};
@@ -36,6 +37,8 @@ pub(super) struct Running {
     pub(super) conns: BTreeMap<ConnId, LinkId>,
     /// Logins without a verdict.
     pub(super) logins: BTreeMap<ConnId, (Uid, DeviceType, DeviceId)>,
+    /// The links in each room.
+    pub(super) rooms: BTreeMap<RoomId, BTreeSet<ConnId>>,
 }
 
 /// Whose a future is.
@@ -80,6 +83,7 @@ impl World {
             authenticator: Arc::new(SimAuthenticator(kernel.clone())),
             wake_up: Arc::new(SimWakeUp(kernel.clone())),
             clock: Arc::new(SimClock::new(kernel.clone(), state.skew.clone())),
+            rooms: Arc::new(OpenRooms),
             commands: BTreeMap::new(),
         };
         let policy = self.policy();
@@ -267,6 +271,7 @@ impl World {
             drains: false,
             conns: BTreeMap::new(),
             logins: BTreeMap::new(),
+            rooms: BTreeMap::new(),
         });
         self.check_evicted_later(server);
     }
@@ -284,13 +289,26 @@ impl World {
     }
 
     fn parcel(&mut self, server: usize, conn: ConnId, parcel: Parcel) {
+        if let Parcel::Room(room, push) = parcel {
+            return self.broadcast(server, conn, &room, &push);
+        }
         let Some(running) = &self.servers[server].running else { return };
         let Some(link) = running.conns.get(&conn).copied() else { return };
         let input = match parcel {
             Parcel::Push(push) => Input::Push(push),
             Parcel::Kick { reason, retry_after } => Input::Kick { reason, retry_after },
+            Parcel::Room(..) => return,
         };
         self.input(link, input);
+    }
+
+    /// To all of a server's links in a room but the one that it is from.
+    fn broadcast(&mut self, server: usize, from: ConnId, room: &RoomId, push: &Push) {
+        let Some(running) = &self.servers[server].running else { return };
+        let members = running.rooms.get(room).into_iter().flatten().filter(|conn| **conn != from);
+        for conn in members.copied().collect::<Vec<_>>() {
+            self.parcel(server, conn, Parcel::Push(push.clone()));
+        }
     }
 
     /// A verdict for a link that is gone: its route has to go too.
