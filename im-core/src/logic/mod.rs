@@ -152,7 +152,8 @@ impl Logic {
         let fan_out = fan_out::run(logic.clone(), stored);
         let rooms = room::run(logic.clone(), said);
         let (upkeep, lease) = maintenance::run(logic.clone(), stopped);
-        let background = [writer, Some(fan_out.boxed()), Some(rooms.boxed()), Some(upkeep.boxed()), Some(lease.boxed())];
+        let background =
+            [writer, Some(fan_out.boxed()), Some(rooms.boxed()), Some(upkeep.boxed()), Some(lease.boxed())];
         Ok((logic, background.into_iter().flatten().collect()))
     }
 

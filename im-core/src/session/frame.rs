@@ -1,11 +1,12 @@
 //! What the session's own answers look like on the wire.
 
 use bytes::Bytes;
-use im_proto::v1::{AuthResponse, ErrorResponse, Kickout, LogoutResponse};
+use im_proto::v1::{AuthResponse, ErrorResponse, Kickout, LogoutResponse, RoomPush};
 use im_proto::{CmdId, ErrorCode, OutFrame, Seq, Suffix};
 use prost::Message as _;
 
 use super::{Granted, KickReason, NOOP_VERSION, Push, Ticket};
+use crate::id::RoomId;
 
 pub(super) fn reply(ticket: &Ticket, body: Bytes) -> OutFrame {
     OutFrame {
@@ -19,6 +20,14 @@ pub(super) fn reply(ticket: &Ticket, body: Bytes) -> OutFrame {
 
 pub(super) fn push(push: Push, client_version: u32) -> OutFrame {
     OutFrame { client_version, cmd: push.cmd, seq: Seq::PUSH, body: push.body, suffix: push.suffix }
+}
+
+/// The push that says how much of a room its link has missed.
+pub(super) fn missed(room: &RoomId, messages: u64, client_version: u32) -> OutFrame {
+    let missed = i64::try_from(messages).unwrap_or(i64::MAX);
+    let body = RoomPush { room: room.as_str().to_owned(), missed, ..RoomPush::default() };
+    let body = body.encode_to_vec().into();
+    push(Push { cmd: CmdId::ROOM_PUSH, body, suffix: Suffix::NONE }, client_version)
 }
 
 pub(super) fn granted(granted: &Granted, noop_version: bool) -> Bytes {

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use im_proto::v1::{AuthRequest, LogoutRequest, MsgidAck, PushAck};
-use im_proto::{CmdId, ErrorCode, Frame, Seq};
+use im_proto::{CmdId, ErrorCode, Frame, OutFrame, Seq};
 use prost::Message as _;
 
 use super::rate::Rate;
@@ -12,7 +12,7 @@ use super::{
     Ack, Acked, Caller, CloseReason, Effect, Granted, Input, KickReason, Login, NOOP_VERSION, Push, Reply,
     Request, SessionLimits, Ticket, Verdict, frame,
 };
-use crate::id::{ConnId, DeviceId, DeviceType, GroupId, IdError, MsgId, NodeId, Uid, Version};
+use crate::id::{ConnId, DeviceId, DeviceType, GroupId, IdError, MsgId, NodeId, RoomId, Uid, Version};
 use crate::message::TimelineId;
 use crate::ports::Credentials;
 use crate::time::Tick;
@@ -139,6 +139,12 @@ impl Session {
             State::Ready(_) => self.client_version,
             _ => None,
         }
+    }
+
+    /// The push in place of messages of a room that this link is not given, because it reads too slowly. `None` unless the session is ready
+    /// for pushes.
+    pub fn missed(&self, room: &RoomId, messages: u64) -> Option<OutFrame> {
+        self.push_version().map(|client_version| frame::missed(room, messages, client_version))
     }
 
     /// Whether the link is closed.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use im_core::router::{BusError, Delivery, Subscription};
+use im_core::router::{BusError, Delivery, Parcel, Subscription};
 
 use super::Gate;
 
@@ -46,7 +46,16 @@ impl Gate {
         }
         let mut by_shard: Vec<Vec<Delivery>> = self.shards.iter().map(|_| Vec::new()).collect();
         for delivery in batch {
-            by_shard[self.shard_of(delivery.conn)].push(delivery);
+            match &delivery.parcel {
+                Parcel::Room(room, _) => {
+                    for shard in self.rooms.shards(room) {
+                        by_shard[shard].push(delivery.clone());
+                    }
+                }
+                Parcel::Push(_) | Parcel::Kick { .. } => {
+                    by_shard[self.shard_of(delivery.conn)].push(delivery)
+                }
+            }
         }
         for (shard, batch) in self.shards.iter().zip(by_shard) {
             if !batch.is_empty() {

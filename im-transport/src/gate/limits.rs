@@ -27,6 +27,9 @@ pub struct GateLimits {
     pub shard_partial_frames: usize,
     /// Bytes that wait to be written to one link. A frame that comes on top cuts the link. Default 1 MiB.
     pub outbound_budget: usize,
+    /// Bytes that wait to be written to one link beyond which it gets nothing of rooms: it is told how much it missed. Default 256 KiB, so that
+    /// rooms alone never cut a link.
+    pub room_backlog: usize,
     /// Bytes that wait to be written to all links of one shard. Beyond, those that have not taken everything for the longest time are
     /// cut: taking a byte now and then saves no one. Default 256 MiB.
     pub shard_outbound: usize,
@@ -40,7 +43,7 @@ pub struct GateLimits {
     /// Logins of one shard without an answer. Those on top are told to try again. Default 32,768: after a restart everybody comes at once,
     /// and some 2 KiB for each that waits are cheaper than having them come twice.
     pub shard_logins: usize,
-    /// Bytes of pushes that wait for one shard; the oldest on top are dropped, and their receivers find the gap. Default 32 MiB.
+    /// Bytes of pushes that wait for one shard; the oldest on top are dropped, and their receivers find the gap. As many again of what was said in rooms. Default 32 MiB.
     pub shard_mailbox: usize,
     /// A link with bytes to write that takes none for this long is cut. Default 30 s.
     pub write_stall: Duration,
@@ -66,6 +69,7 @@ impl Default for GateLimits {
             bytes_per_link: 256 << 10,
             shard_partial_frames: 64 << 20,
             outbound_budget: 1 << 20,
+            room_backlog: 256 << 10,
             shard_outbound: 256 << 20,
             outbound_low_water: 64 << 10,
             shard_bytes_in_flight: 16 << 20,

@@ -1,3 +1,5 @@
+mod rooms;
+
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -13,6 +15,7 @@ use super::in_flight::{InFlight, Weight, is_page};
 use super::mailbox::NewLink;
 use super::outbox::Outbox;
 use super::ready::{LinkWaker, Ready};
+use super::rooms::RoomLists;
 use super::stream::{self, BoxStream};
 
 /// One read takes at most this much.
@@ -31,6 +34,8 @@ pub(super) struct Work {
     /// Clients that want in.
     pub(super) logins: Vec<Login>,
     pub(super) limits: Arc<GateLimits>,
+    /// Which links are in which rooms.
+    pub(super) rooms: RoomLists,
     in_flight: InFlight,
     /// The length of all links' rests.
     rests: usize,
@@ -41,13 +46,14 @@ pub(super) struct Work {
 }
 
 impl Work {
-    pub(super) fn new(limits: Arc<GateLimits>) -> Self {
+    pub(super) fn new(limits: Arc<GateLimits>, rooms: RoomLists) -> Self {
         Self {
             turn: Turn::default(),
             logins: Vec::new(),
             before_auth: Decoder::new(Limits::new(limits.max_frame_before_auth)),
             after_auth: Decoder::new(Limits::new(limits.max_frame)),
             limits,
+            rooms,
             in_flight: InFlight::default(),
             rests: 0,
             effects: Vec::new(),
@@ -185,7 +191,12 @@ impl Link {
                     work.in_flight.ack();
                     work.turn.acks.push(ack);
                 }
-                Effect::Leave(caller) => work.turn.leaves.push(caller),
+                Effect::Enter(room) => work.rooms.enter(self.wake.link(), room),
+                Effect::Exit(room) => work.rooms.exit(self.wake.link(), &room),
+                Effect::Leave(caller) => {
+                    work.rooms.end(self.wake.link());
+                    work.turn.leaves.push(caller);
+                }
                 Effect::Close(reason) => self.close(now, reason, &work.limits),
             }
         }
@@ -215,6 +226,7 @@ impl Link {
         self.session.handle(now, Input::Gone, &mut effects);
         for effect in effects {
             if let Effect::Leave(caller) = effect {
+                work.rooms.end(self.wake.link());
                 work.turn.leaves.push(caller);
             }
         }
@@ -347,7 +359,13 @@ impl Link {
         let Some(outbox) = &mut self.outbox else { return };
         let mut cx = Context::from_waker(&self.waker);
         let mut written = 0;
-        let outcome = outbox.poll_write(&mut self.stream, &mut cx, &mut written);
+        let mut outcome = outbox.poll_write(&mut self.stream, &mut cx, &mut written);
+        if matches!(outcome, Poll::Ready(Ok(()))) {
+            for (room, count) in outbox.take_missed() {
+                self.session.missed(&room, count).into_iter().for_each(|frame| outbox.push(frame));
+            }
+            outcome = outbox.poll_write(&mut self.stream, &mut cx, &mut written);
+        }
         if written > 0 {
             self.progress = now;
         }

@@ -2,12 +2,13 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use im_core::id::ConnId;
+use im_core::id::{ConnId, RoomId};
 use im_core::router::{Delivery, Parcel};
 use im_core::session::{KickReason, Push};
 
 use super::admission::Permit;
 use super::ready::Ready;
+use super::run::Said;
 use super::stream::BoxStream;
 
 /// What a push counts besides its body.
@@ -37,9 +38,19 @@ pub(super) enum Phase {
 pub(super) struct Mail {
     pub(super) links: Vec<NewLink>,
     pub(super) pushes: VecDeque<(ConnId, Push)>,
+    pub(super) rooms: RoomMail,
     /// The last one a link, so the links bound them.
     pub(super) kicks: HashMap<ConnId, (KickReason, Option<Duration>)>,
     pub(super) phase: Phase,
+    bytes: usize,
+}
+
+/// What was said in rooms, in order.
+#[derive(Default)]
+pub(super) struct RoomMail {
+    said: VecDeque<(RoomId, ConnId, Push)>,
+    /// Messages that were dropped, all of them older than what is in `said`.
+    missed: HashMap<RoomId, u64>,
     bytes: usize,
 }
 
@@ -51,7 +62,7 @@ pub(crate) struct Mailbox {
 }
 
 impl Mailbox {
-    /// A mailbox for pushes of `capacity` bytes.
+    /// A mailbox for pushes of `capacity` bytes to links, and for as many to rooms.
     pub(super) fn new(capacity: usize) -> Arc<Self> {
         Arc::new(Self { capacity, mail: Mutex::default(), ready: Arc::default() })
     }
@@ -62,12 +73,13 @@ impl Mailbox {
         self.ready.wake();
     }
 
-    /// Leaves parcels; when there is no room the oldest pushes go, never a kick.
+    /// Leaves parcels; when there is no space the oldest pushes go, never a kick.
     pub(super) fn deliver(&self, batch: Vec<Delivery>) {
         let mut mail = self.lock();
         for delivery in batch {
             match delivery.parcel {
                 Parcel::Push(push) => mail.push(delivery.conn, push, self.capacity),
+                Parcel::Room(room, push) => mail.rooms.push(room, delivery.conn, push, self.capacity),
                 Parcel::Kick { reason, retry_after } => {
                     mail.kicks.insert(delivery.conn, (reason, retry_after));
                 }
@@ -110,6 +122,31 @@ impl Mail {
     }
 }
 
+impl RoomMail {
+    fn push(&mut self, room: RoomId, from: ConnId, push: Push, capacity: usize) {
+        self.bytes += weight(&push);
+        self.said.push_back((room, from, push));
+        while self.bytes > capacity
+            && let Some((room, _, dropped)) = self.said.pop_front()
+        {
+            self.bytes -= weight(&dropped);
+            *self.missed.entry(room).or_default() += 1;
+        }
+    }
+
+    /// What was said, room by room.
+    pub(super) fn by_room(self) -> HashMap<RoomId, Said> {
+        let mut rooms: HashMap<RoomId, Said> = HashMap::new();
+        for (room, missed) in self.missed {
+            rooms.entry(room).or_default().missed = missed;
+        }
+        for (room, from, push) in self.said {
+            rooms.entry(room).or_default().pushes.push((from, push));
+        }
+        rooms
+    }
+}
+
 fn weight(push: &Push) -> usize {
     push.body.len() + OVERHEAD
 }
@@ -129,6 +166,18 @@ mod tests {
     fn push(conn: i64) -> Delivery {
         let body = Bytes::from(vec![0; 72]);
         delivery(conn, Parcel::Push(Push { cmd: CmdId::C2C_PUSH, body, suffix: Suffix::NONE }))
+    }
+
+    #[test]
+    fn what_a_full_mailbox_drops_of_a_room_is_counted() {
+        let mailbox = Mailbox::new(400);
+        let [quiet, loud] = ["quiet", "loud"].map(|name| RoomId::new(name).unwrap());
+        let Parcel::Push(said) = push(1).parcel else { panic!("a push") };
+        let parcel = |room: &RoomId| delivery(1, Parcel::Room(room.clone(), said.clone()));
+        mailbox.deliver(vec![parcel(&quiet), parcel(&loud), parcel(&loud), parcel(&loud)]);
+        let rooms = mailbox.take().rooms.by_room();
+        let left = |room| (rooms[room].pushes.len(), rooms[room].missed);
+        assert_eq!((left(&quiet), left(&loud)), ((0, 1), (2, 1)));
     }
 
     #[test]

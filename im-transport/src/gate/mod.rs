@@ -19,6 +19,7 @@
 //! 5. **Answers** that are there go to the sessions.
 //! 6. **Writing.** Every link that has something to write is written to once: small frames from one buffer, large bodies from where they are,
 //!    in one vectored write. The buffer goes when it is empty.
+//! 7. **Rooms.** What was said in a room is put on end once for all of its members here, and each gets it in one write.
 //!
 //! # When there is too much
 //!
@@ -31,8 +32,9 @@
 //! | incomplete frames of a shard's links together, in bytes | the link whose frame grows is cut; links without a login at half of it |
 //! | bytes to write to a link, more than [`outbound_low_water`](GateLimits::outbound_low_water) | the link is not read |
 //! | bytes to write to a link, more than [`outbound_budget`](GateLimits::outbound_budget), or none taken for [`write_stall`](GateLimits::write_stall) | the link is cut |
+//! | bytes to write to a link, more than [`room_backlog`](GateLimits::room_backlog) | it gets nothing of rooms, and is told how much that was |
 //! | bytes to write to all links of a shard | those that have not taken everything for the longest time are cut |
-//! | pushes for a shard that does not keep up | the oldest are dropped, kicks never; receivers find the gap and pull |
+//! | pushes for a shard that does not keep up | the oldest are dropped, kicks never; receivers find the gap and pull, members of rooms are told |
 //! | logins of a shard without an answer | the next one is told to try again |
 //!
 //! A panic in a part that the integrator brought, an authenticator or a command, is logged, and its own requests are told to try again;
@@ -51,6 +53,8 @@ mod link;
 mod mailbox;
 mod outbox;
 mod ready;
+mod rooms;
+mod run;
 mod shard;
 mod stream;
 
@@ -65,6 +69,7 @@ pub(crate) use self::admission::{Admission, Permit, Refusal};
 pub use self::limits::GateLimits;
 pub(crate) use self::mailbox::NewLink;
 use self::mailbox::{Mailbox, Phase};
+use self::rooms::{RoomIndex, RoomLists};
 use self::shard::Shard;
 pub(crate) use self::stream::BoxStream;
 
@@ -73,6 +78,7 @@ pub(crate) struct Gate {
     logic: Arc<Logic>,
     admission: Arc<Admission>,
     shards: Vec<Arc<Mailbox>>,
+    rooms: Arc<RoomIndex>,
 }
 
 impl Gate {
@@ -88,12 +94,15 @@ impl Gate {
         let mut tasks = JoinSet::new();
         let mailboxes: Vec<Arc<Mailbox>> =
             (0..shards.max(1)).map(|_| Mailbox::new(limits.shard_mailbox)).collect();
-        for mailbox in &mailboxes {
-            let shard = Shard::new(logic.clone(), session_limits.clone(), limits.clone(), mailbox.clone());
+        let rooms = Arc::new(RoomIndex::default());
+        for (number, mailbox) in mailboxes.iter().enumerate() {
+            let lists = RoomLists::new(number, rooms.clone());
+            let (session_limits, limits) = (session_limits.clone(), limits.clone());
+            let shard = Shard::new(logic.clone(), session_limits, limits, mailbox.clone(), lists);
             // A turn is bounded work of its own; tokio's budget would only make sockets look dry that are not.
             tasks.spawn(tokio::task::unconstrained(shard.run()));
         }
-        let gate = Arc::new(Self { logic, admission: Admission::new(&limits), shards: mailboxes });
+        let gate = Arc::new(Self { logic, admission: Admission::new(&limits), shards: mailboxes, rooms });
         (gate, tasks)
     }
 

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
+use im_core::id::RoomId;
 use im_proto::OutFrame;
 use tokio::io::AsyncWrite;
 
@@ -23,6 +24,8 @@ pub(super) struct Outbox {
     /// Frames on end, after `front`.
     tail: BytesMut,
     len: usize,
+    /// Messages of rooms that were left out and that the client was not told of.
+    missed: Vec<(RoomId, u64)>,
 }
 
 impl Outbox {
@@ -41,6 +44,34 @@ impl Outbox {
         self.front.push_back(self.tail.split().freeze());
         self.tail.extend_from_slice(frame.suffix.as_bytes());
         self.front.push_back(frame.body);
+    }
+
+    /// Bytes that others have too, of whole frames but for the first one's beginning.
+    pub(super) fn push_shared(&mut self, bytes: Bytes) {
+        self.len += bytes.len();
+        if !self.tail.is_empty() {
+            self.front.push_back(self.tail.split().freeze());
+        }
+        self.front.push_back(bytes);
+    }
+
+    /// So many messages of a room are left out here.
+    pub(super) fn miss(&mut self, room: &RoomId, messages: u64) {
+        match self.missed.iter_mut().find(|(missed, _)| missed == room) {
+            Some((_, count)) => *count += messages,
+            None => self.missed.push((room.clone(), messages)),
+        }
+    }
+
+    /// What the client is to be told of before the room goes on.
+    pub(super) fn take_missed_of(&mut self, room: &RoomId) -> Option<u64> {
+        let at = self.missed.iter().position(|(missed, _)| missed == room)?;
+        Some(self.missed.swap_remove(at).1)
+    }
+
+    /// All that the client is to be told of.
+    pub(super) fn take_missed(&mut self) -> Vec<(RoomId, u64)> {
+        std::mem::take(&mut self.missed)
     }
 
     /// Writes what the stream takes; how much that was. Ready when nothing waits any more.

@@ -54,6 +54,11 @@ impl LinkWaker {
         Arc::new(Self { link, listed: AtomicBool::new(false), ready })
     }
 
+    /// The link that it wakes.
+    pub(super) fn link(&self) -> usize {
+        self.link
+    }
+
     /// The link was taken off the list: the next wake puts it there again.
     pub(super) fn taken(&self) {
         self.listed.store(false, Ordering::Release);

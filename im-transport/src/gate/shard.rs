@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use im_core::id::ConnId;
+use im_core::id::{ConnId, RoomId};
 use im_core::logic::Logic;
 use im_core::session::{Caller, Input, KickReason, Login, Session, SessionLimits, Verdict};
 use im_core::time::Tick;
@@ -21,6 +21,8 @@ use super::backlog::Backlog;
 use super::in_flight::Answering;
 use super::link::{Cut, Link, Work};
 use super::mailbox::{Mailbox, NewLink, Phase};
+use super::rooms::RoomLists;
+use super::run::{Runs, Said};
 
 /// Logins on their way.
 type Verdicts = FuturesUnordered<BoxFuture<'static, (Arc<Caller>, Verdict)>>;
@@ -38,6 +40,9 @@ pub(super) struct Shard {
     /// Links that are not read because too much is in flight.
     starved: Vec<usize>,
     woken: Vec<usize>,
+    /// What this turn brought for rooms.
+    said: HashMap<RoomId, Said>,
+    members: Vec<usize>,
     backlog: Backlog,
     timers: BTreeSet<(Tick, usize)>,
     alarm: Option<(Tick, BoxFuture<'static, ()>)>,
@@ -54,6 +59,7 @@ impl Shard {
         session_limits: Arc<SessionLimits>,
         limits: Arc<GateLimits>,
         mailbox: Arc<Mailbox>,
+        rooms: RoomLists,
     ) -> Self {
         let now = logic.ports().clock.tick();
         Self {
@@ -63,10 +69,12 @@ impl Shard {
             mailbox,
             links: Slab::new(),
             by_conn: HashMap::new(),
-            work: Work::new(limits),
+            work: Work::new(limits, rooms),
             touched: Vec::new(),
             starved: Vec::new(),
             woken: Vec::new(),
+            said: HashMap::new(),
+            members: Vec::new(),
             backlog: Backlog::default(),
             timers: BTreeSet::new(),
             alarm: None,
@@ -97,6 +105,7 @@ impl Shard {
         self.take_replies(now, cx);
         self.run_audit(now, cx);
         self.settle(now);
+        self.tell_rooms(now);
         // Links that left, and replies that came at once, have made work for the use-cases.
         again |= !self.work.turn.is_empty() || !self.work.logins.is_empty();
         again |= self.set_alarm(now, cx);
@@ -125,6 +134,7 @@ impl Shard {
         for (conn, push) in mail.pushes {
             self.input(now, conn, Input::Push(push));
         }
+        self.said = mail.rooms.by_room();
         for (conn, (reason, retry_after)) in mail.kicks {
             self.input(now, conn, Input::Kick { reason, retry_after });
         }
@@ -298,6 +308,37 @@ impl Shard {
         }
         self.touched = touched;
         self.shed(now);
+    }
+
+    /// Gives the members of rooms what was said there, after what else this turn has for them. Of a single room, which it mostly is, each
+    /// link is written to at once; of several, what a link gets is gathered first.
+    fn tell_rooms(&mut self, now: Tick) {
+        let rooms = std::mem::take(&mut self.said);
+        let at_once = rooms.len() == 1;
+        for (room, said) in &rooms {
+            self.tell_room(now, room, said, at_once);
+        }
+        if !self.touched.is_empty() {
+            self.settle(now);
+        }
+    }
+
+    fn tell_room(&mut self, now: Tick, room: &RoomId, said: &Said, at_once: bool) {
+        let mut members = std::mem::take(&mut self.members);
+        self.work.rooms.members(room, &mut members);
+        let senders = said.senders();
+        let mut runs = Runs::new(room, said);
+        for index in members.drain(..) {
+            let link = &mut self.links[index];
+            let Some(version) = link.session().push_version() else { continue };
+            if said.missed > 0 {
+                link.miss(now, room, said.missed);
+            }
+            if link.hear(now, runs.of(version), &senders, at_once, &mut self.work) {
+                self.touch(index);
+            }
+        }
+        self.members = members;
     }
 
     /// Cuts the slowest readers for as long as too much waits for all links together.

@@ -25,6 +25,15 @@ pub(super) fn poll_read(
     Future::poll(read.as_mut(), cx)
 }
 
+/// Writes once; how much was taken.
+pub(super) fn poll_write(
+    stream: &mut BoxStream,
+    cx: &mut Context<'_>,
+    bytes: &[u8],
+) -> Poll<std::io::Result<usize>> {
+    Pin::new(stream).poll_write(cx, bytes)
+}
+
 /// Ends the writing half.
 pub(super) fn poll_shutdown(stream: &mut BoxStream, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
     Pin::new(stream).poll_shutdown(cx)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use im_core::logic::{Logic, Policy, Ports};
 use im_core::memory::{MemoryBus, MemoryRoutes};
-use im_core::ports::{Authenticator, Clock, Command, LogWakeUp, WakeUp};
+use im_core::ports::{Authenticator, Clock, Command, LogWakeUp, OpenRooms, RoomPolicy, WakeUp};
 use im_core::router::{Bus, Routes};
 use im_core::session::SessionLimits;
 use im_core::storage::Store;
@@ -27,6 +27,7 @@ pub struct ServerBuilder {
     bus: Option<Arc<dyn Bus>>,
     wake_up: Option<Arc<dyn WakeUp>>,
     clock: Option<Arc<dyn Clock>>,
+    rooms: Option<Arc<dyn RoomPolicy>>,
     commands: Vec<(CmdId, Arc<dyn Command>)>,
     policy: Policy,
     session_limits: SessionLimits,
@@ -64,6 +65,11 @@ impl ServerBuilder {
     /// The time. Default: the machine's. The gate's timers follow it.
     pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
         Self { clock: Some(clock), ..self }
+    }
+
+    /// Who may enter rooms and speak there. Default: everybody.
+    pub fn rooms(self, rooms: Arc<dyn RoomPolicy>) -> Self {
+        Self { rooms: Some(rooms), ..self }
     }
 
     /// Serves a command of your own. Numbers that the protocol names, and those below 1,000, are taken.
@@ -120,6 +126,7 @@ impl ServerBuilder {
             bus: self.bus.unwrap_or_else(|| Arc::new(MemoryBus::default())),
             wake_up: self.wake_up.unwrap_or_else(|| Arc::new(LogWakeUp)),
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
+            rooms: self.rooms.unwrap_or_else(|| Arc::new(OpenRooms)),
             commands: commands(self.commands)?,
         };
         let tcp = match self.tcp {

@@ -78,8 +78,7 @@ struct Join {
 
 impl Join {
     fn new(request: &Request) -> Result<Self, ErrorCode> {
-        let body =
-            RoomJoinRequest::decode(request.body.clone()).map_err(|_| ErrorCode::UndecodableBody)?;
+        let body = RoomJoinRequest::decode(request.body.clone()).map_err(|_| ErrorCode::UndecodableBody)?;
         let room = RoomId::new(&body.room).map_err(|_| ErrorCode::NotFound)?;
         let leave = RoomId::new(&body.leave).ok().filter(|leave| *leave != room);
         Ok(Self { room, leave })
