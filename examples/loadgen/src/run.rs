@@ -22,7 +22,7 @@ pub(crate) fn run(command: Command) -> Result<(), Fault> {
         Command::Floor(args) => floor::serve(args.floor, args.listen, &args.data),
         Command::Idle(args) => measure(&Idle { links: args.links, seconds: args.run.seconds }, &args.run),
         Command::Storm(args) => measure(&storm(&args), &args.run),
-        Command::Fanout(args) => fan_out(&args),
+        Command::Fanout(args) => measure(&fan_out(&args), &args.run),
         Command::Echo(args) => rated(&args.rate, &args.run, |rate| echo(&args, rate)),
         Command::C2c(args) => rated(&args.rate, &args.run, |rate| c2c(&args, rate)),
         Command::Pull(args) => pull(&args),
@@ -82,13 +82,9 @@ fn measure(scenario: &dyn Scenario, run: &RunArgs) -> Result<(), Fault> {
     Stage::set(run)?.measure(scenario)
 }
 
-fn fan_out(args: &FanoutArgs) -> Result<(), Fault> {
-    let run = &args.run;
-    if !run.floor_only {
-        return Err(Fault::Usage("fanout measures the floor only: say --floor-only".to_owned()));
-    }
+fn fan_out(args: &FanoutArgs) -> FanOut {
     let (members, window) = (args.members, args.window);
-    measure(&FanOut { members, window, size: size(args.size), times: times(run) }, run)
+    FanOut { members, window, size: size(args.size), times: times(&args.run) }
 }
 
 fn disk(args: &DiskArgs) -> Result<(), Fault> {

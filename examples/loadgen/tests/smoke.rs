@@ -92,6 +92,12 @@ fn keep_alives_are_echoed() {
 }
 
 #[test]
+fn what_is_said_in_a_room_reaches_all_members_once_and_in_order() {
+    let report = of_both(&["fanout", "--members", "20", "--window", "4"]);
+    assert!(number(&report["delivered"]) > 0.0 && number(&report["ratio"]["per_s"]) > 0.0);
+}
+
+#[test]
 fn everybody_gets_in_at_once_and_again() {
     assert_eq!(of_both(&["storm", "--links", "100", "--waves", "2"])["delivered"], 200);
 }

@@ -152,6 +152,7 @@ fn weight(push: &Push) -> usize {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use bytes::Bytes;
     use im_core::id::NodeId;

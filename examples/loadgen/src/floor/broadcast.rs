@@ -24,7 +24,7 @@ impl Script for Broadcast {
         }
         for member in self.members.iter().filter(|member| **member != link) {
             if let Some(out) = net.out(*member) {
-                put(out, CmdId::C2C_PUSH, Seq::PUSH, frame.body);
+                put(out, CmdId::ROOM_PUSH, Seq::PUSH, frame.body);
             }
         }
         Ok(())

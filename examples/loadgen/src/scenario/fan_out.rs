@@ -4,7 +4,7 @@ use std::time::Duration;
 use im_proto::{CmdId, Seq};
 use serde_json::json;
 
-use super::{Scenario, login};
+use super::{Scenario, join, login};
 use crate::check::OrderCheck;
 use crate::clock::{Clock, Nanos};
 use crate::fault::Fault;
@@ -50,8 +50,9 @@ impl Scenario for FanOut {
     fn run(&self, target: &Target) -> Result<Outcome, Fault> {
         let mut net = Net::new(Clock::start())?;
         let sessions = login::log_in_gently(&mut net, target, self.members + 1)?;
-        let links = sessions.iter().map(|session| session.link).collect();
-        let template = Template::new(target.dialect, "", self.size, target.accounts.salt());
+        let links: Vec<LinkId> = sessions.iter().map(|session| session.link).collect();
+        join::join(&mut net, target, &links)?;
+        let template = Template::for_room(target.dialect, join::ROOM, self.size);
         let mut round = Round::new(self, target, links, template);
         net.run(&mut round)?;
         Ok(round.outcome(target))
@@ -105,7 +106,7 @@ impl<'a> Round<'a> {
     fn send(&mut self, net: &mut Net, due: Nanos) {
         let Some(out) = net.out(self.sender) else { return };
         let stamp = Stamp { target: wire::Target(0), stream: 0, number: self.sent, due };
-        let seq = Seq(2 + u32::try_from(self.sent & 0x3FFF_FFFF).expect("30 bits"));
+        let seq = Seq(3 + u32::try_from(self.sent & 0x3FFF_FFFF).expect("30 bits"));
         self.template.put(out, seq, &stamp);
         self.sent += 1;
         self.counted += u64::from(self.window.counts(due));
@@ -113,8 +114,8 @@ impl<'a> Round<'a> {
     }
 
     fn arrived(&mut self, net: &mut Net, link: LinkId, frame: Frame<'_>, now: Nanos) -> Result<(), Fault> {
-        let kept = self.target.dialect.pushed(&frame)?;
-        let stamp = Stamp::read(kept.content).ok_or_else(|| unexpected(&frame))?;
+        let content = self.target.dialect.said(&frame)?;
+        let stamp = Stamp::read(content).ok_or_else(|| unexpected(&frame))?;
         if !self.checks[link].arrived(stamp.number) {
             return Ok(());
         }
@@ -157,8 +158,8 @@ impl<'a> Round<'a> {
 impl Script for Round<'_> {
     fn frame(&mut self, net: &mut Net, link: LinkId, frame: Frame<'_>, now: Nanos) -> Result<(), Fault> {
         match frame.cmd {
-            CmdId::C2C_PUSH if link != self.sender => self.arrived(net, link, frame, now),
-            CmdId::C2C_SEND if link == self.sender => Ok(()),
+            CmdId::ROOM_PUSH if link != self.sender => self.arrived(net, link, frame, now),
+            CmdId::ROOM_SEND if link == self.sender => self.target.dialect.answered(&frame, "a message"),
             _ => Err(unexpected(&frame)),
         }
     }

@@ -6,6 +6,7 @@ mod echo;
 mod fan_out;
 mod growth;
 mod idle;
+mod join;
 mod login;
 mod pair;
 mod pull;

@@ -1,4 +1,4 @@
-use im_proto::v1::{AuthRequest, PullRequest, PushAck};
+use im_proto::v1::{AuthRequest, PullRequest, PushAck, RoomJoinRequest};
 use im_proto::{CmdId, Seq};
 use prost::Message as _;
 
@@ -94,6 +94,36 @@ impl Dialect {
         }
     }
 
+    /// What was said in a room. That something was not is the server's fault: nobody here reads slowly.
+    pub(crate) fn said<'a>(self, frame: &Frame<'a>) -> Result<&'a [u8], Fault> {
+        if self == Dialect::Floor {
+            return Ok(frame.body);
+        }
+        let (mut content, mut missed) = (&[][..], 0);
+        for_each(frame, |number, value| match (number, value) {
+            (3, Value::Bytes(bytes)) => content = bytes,
+            (10, Value::Number(value)) => missed = value,
+            _ => {}
+        })?;
+        match missed {
+            0 => Ok(content),
+            _ => Err(Fault::Product(format!("{missed} messages of a room were left out"))),
+        }
+    }
+
+    /// That a request was not refused.
+    pub(crate) fn answered(self, frame: &Frame<'_>, what: &str) -> Result<(), Fault> {
+        let mut code = 0;
+        if self == Dialect::Im {
+            for_each(frame, |number, value| {
+                if let (14, Value::Number(value)) = (number, value) {
+                    code = value;
+                }
+            })?;
+        }
+        no_error(code, what)
+    }
+
     /// Hands each message of a pull's answer to `each`.
     pub(crate) fn pulled<'a>(
         self,
@@ -123,6 +153,12 @@ impl Dialect {
 /// Asks for what is after `offset`.
 pub(crate) fn put_pull(out: &mut Vec<u8>, seq: Seq, offset: i64, limit: i32) {
     put(out, CmdId::PULL, seq, &PullRequest { uid: String::new(), offset, limit }.encode_to_vec());
+}
+
+/// Asks to be let into a room.
+pub(crate) fn put_room_join(out: &mut Vec<u8>, seq: Seq, room: &str) {
+    let request = RoomJoinRequest { room: room.to_owned(), leave: String::new() };
+    put(out, CmdId::ROOM_JOIN, seq, &request.encode_to_vec());
 }
 
 /// Says that the device holds everything up to `version`.
@@ -172,7 +208,7 @@ pub(crate) fn unexpected(frame: &Frame<'_>) -> Fault {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use im_proto::v1::{AuthResponse, C2cPush, C2cResponse, PullMsg, PullResponse};
+    use im_proto::v1::{AuthResponse, C2cPush, C2cResponse, PullMsg, PullResponse, RoomPush};
 
     use super::*;
 
@@ -189,6 +225,14 @@ mod tests {
         let body = C2cPush { content: "hi".into(), version: 9, ..C2cPush::default() }.encode_to_vec();
         let pushed = Dialect::Im.pushed(&frame(CmdId::C2C_PUSH, &body)).unwrap();
         assert_eq!(pushed, Kept { version: Some(9), content: b"hi" });
+    }
+
+    #[test]
+    fn what_was_said_in_a_room_is_read_and_what_was_left_out_is_the_servers_fault() {
+        let body = RoomPush { content: "hi".into(), msgid: 7, ..RoomPush::default() }.encode_to_vec();
+        assert_eq!(Dialect::Im.said(&frame(CmdId::ROOM_PUSH, &body)).unwrap(), b"hi");
+        let body = RoomPush { missed: 3, ..RoomPush::default() }.encode_to_vec();
+        assert!(matches!(Dialect::Im.said(&frame(CmdId::ROOM_PUSH, &body)), Err(Fault::Product(_))));
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod template;
 use im_proto::{CmdId, FrameError, Header, Limits, Seq};
 
 pub(crate) use content::{Stamp, Target};
-pub(crate) use dialect::{Ack, Dialect, Kept, put_pull, put_push_ack, unexpected};
+pub(crate) use dialect::{Ack, Dialect, Kept, put_pull, put_push_ack, put_room_join, unexpected};
 pub(crate) use template::Template;
 
 /// The client version that all frames carry.

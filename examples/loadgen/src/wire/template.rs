@@ -1,4 +1,4 @@
-use im_proto::v1::C2cRequest;
+use im_proto::v1::{C2cRequest, RoomSendRequest};
 use im_proto::{CmdId, HEADER_LEN, Seq};
 use prost::Message as _;
 
@@ -43,6 +43,25 @@ impl Template {
                 Template { frame, content, id: Some((id, salt)) }
             }
         }
+    }
+
+    /// Messages of `size` bytes of content to a room; as long as a [`Stamp`] at least.
+    pub(crate) fn for_room(dialect: Dialect, room: &str, size: usize) -> Self {
+        let content = vec![b'x'; size.max(Stamp::LEN)];
+        let size = content.len();
+        let mut frame = Vec::new();
+        match dialect {
+            Dialect::Floor => put(&mut frame, CmdId::ROOM_SEND, Seq::PUSH, &content),
+            Dialect::Im => {
+                let content = content.into();
+                let request =
+                    RoomSendRequest { room: room.to_owned(), content, ..RoomSendRequest::default() };
+                put(&mut frame, CmdId::ROOM_SEND, Seq::PUSH, &request.encode_to_vec());
+            }
+        }
+        // The content comes last.
+        let content = frame.len() - size;
+        Template { frame, content, id: None }
     }
 
     /// Appends the message that `stamp` describes.
@@ -100,6 +119,19 @@ mod tests {
         assert_eq!((request.to.as_str(), request.content.len()), ("bob", 200));
         assert_eq!(Stamp::read(&request.content), Some(stamp(3)));
         assert!(request.client_msg_id.bytes().all(|digit| digit.is_ascii_hexdigit()));
+    }
+
+    #[test]
+    fn a_message_to_a_room_decodes_to_what_was_filled_in() {
+        let mut out = Vec::new();
+        Template::for_room(Dialect::Im, "lobby", 200).put(&mut out, Seq(5), &stamp(3));
+        let (frame, _) = split(&out).unwrap().unwrap();
+        let request = RoomSendRequest::decode(frame.body).unwrap();
+        assert_eq!(
+            (frame.cmd, request.room.as_str(), request.content.len()),
+            (CmdId::ROOM_SEND, "lobby", 200)
+        );
+        assert_eq!(Stamp::read(&request.content), Some(stamp(3)));
     }
 
     #[test]
