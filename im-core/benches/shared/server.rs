@@ -11,7 +11,7 @@ use im_core::id::{DeviceId, DeviceType, Uid, Version};
 use im_core::logic::{Logic, Policy, Ports, Turn, run_all};
 use im_core::memory::{MemoryBus, MemoryRoutes};
 use im_core::message::TimelineId;
-use im_core::ports::{AuthError, Authenticator, Credentials, Identity, LogWakeUp};
+use im_core::ports::{AuthError, Authenticator, Credentials, Identity, LogWakeUp, OpenRooms};
 use im_core::router::{Delivery, Subscription};
 use im_core::session::{Ack, Acked, Caller, Login, Reply, Request, Ticket, Verdict};
 use im_core::time::Timestamp;
@@ -49,6 +49,7 @@ impl Server {
             authenticator: Arc::new(LetIn),
             wake_up: Arc::new(LogWakeUp),
             clock: Arc::new(Frozen),
+            rooms: Arc::new(OpenRooms),
             commands: BTreeMap::new(),
         };
         let mut policy = Policy::default();
