@@ -3,10 +3,8 @@
 use std::fmt;
 
 use bytes::{Bytes, BytesMut};
-use prost::Message;
 
 use crate::frame::length_field;
-use crate::v1::C2cPush;
 use crate::{CmdId, Frame, HEADER_LEN, Header, Seq};
 
 /// A frame to write. Its body on the wire is `body` followed by `suffix`, so that a message which goes
@@ -82,6 +80,9 @@ pub struct Suffix {
     len: u8,
 }
 
+/// Field 10 as a varint.
+const VERSION_KEY: u8 = 10 << 3;
+
 impl Suffix {
     /// The most bytes that a suffix takes: a one-byte tag and a ten-byte varint.
     pub const MAX_LEN: usize = 11;
@@ -89,14 +90,27 @@ impl Suffix {
     /// No suffix: the body is complete.
     pub const NONE: Suffix = Suffix { bytes: [0; Self::MAX_LEN], len: 0 };
 
-    /// The field `version` (number 10, int64) of the pushes that have it: [`C2cPush`] and
+    /// The field `version` (number 10, int64) of the pushes that have it: [`C2cPush`](crate::v1::C2cPush) and
     /// [`C2gPush`](crate::v1::C2gPush). Version 0, as for every proto3 default, is the empty suffix.
     pub fn version(version: i64) -> Suffix {
-        let field = C2cPush { version, ..Default::default() };
         let mut suffix = Suffix::NONE;
-        field.encode(&mut &mut suffix.bytes[..]).expect("a tag below 16 and a varint fit in 11 bytes");
-        suffix.len = u8::try_from(field.encoded_len()).expect("at most 11");
+        if version == 0 {
+            return suffix;
+        }
+        suffix.push(VERSION_KEY);
+        let mut rest = version.cast_unsigned();
+        while rest >= 0x80 {
+            suffix.push(0x80 | rest.to_le_bytes()[0]);
+            rest >>= 7;
+        }
+        suffix.push(rest.to_le_bytes()[0]);
         suffix
+    }
+
+    /// A version takes ten bytes at most, so that there is room.
+    fn push(&mut self, byte: u8) {
+        self.bytes[usize::from(self.len)] = byte;
+        self.len += 1;
     }
 
     /// The bytes that go after the body.

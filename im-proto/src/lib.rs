@@ -86,6 +86,8 @@
 //! [`AuthResponse`](v1::AuthResponse) carries `err_code` 14 and `err_msg` 15, so
 //! [`ErrorResponse`](v1::ErrorResponse), made from an [`ErrorCode`], refuses any request.
 //!
+//! [`borrowed`] has two of them again, for whoever counts allocations.
+//!
 //! # Trust
 //!
 //! Whatever bytes come in, decoding ends in a frame, a message or a typed error, and does not panic. Three
@@ -103,6 +105,7 @@
 //!
 //! - `codec`: `codec::FrameCodec`, the decoder and encoder as `tokio_util` traits. Off by default.
 
+pub mod borrowed;
 #[cfg(feature = "codec")]
 pub mod codec;
 mod command;

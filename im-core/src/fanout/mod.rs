@@ -6,11 +6,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use im_proto::v1::C2cPush;
+use im_proto::borrowed::C2cPush;
 use im_proto::{CmdId, Suffix};
-use prost::Message as _;
 
-use crate::id::{ConnId, Uid, Version};
+use crate::id::{ClientMsgId, ConnId, Uid, Version};
 use crate::message::{Message, Target};
 use crate::router::{Delivery, Parcel, Route};
 use crate::session::Push;
@@ -91,37 +90,39 @@ fn delivery(route: &Route, body: &Bytes, version: Version) -> Delivery {
 }
 
 fn body_for_receiver(message: &Message) -> Bytes {
-    encode(message, String::new())
+    encode(message, "")
 }
 
 /// The sender's own devices learn whom the message is for.
 fn body_for_sender(message: &Message) -> Bytes {
     match &message.to {
-        Target::User(to) => encode(message, to.as_str().to_owned()),
-        Target::Group(group) => encode(message, group.to_string()),
+        Target::User(to) => encode(message, to.as_str()),
+        Target::Group(group) => encode(message, &group.to_string()),
     }
 }
 
 /// Everything but the version, which is the suffix.
-fn encode(message: &Message, to: String) -> Bytes {
+fn encode(message: &Message, to: &str) -> Bytes {
     let push = C2cPush {
-        from: message.from.as_str().to_owned(),
-        content: message.content.clone(),
+        from: message.from.as_str(),
+        content: &message.content,
         msgid: message.msgid.0,
         timestamp: message.sent_at.0,
         content_type: message.content_type.0,
-        client_msg_id: message.key.client_msg_id().map_or_else(String::new, |id| id.as_str().to_owned()),
+        client_msg_id: message.key.client_msg_id().map_or("", ClientMsgId::as_str),
         to,
-        ..C2cPush::default()
     };
-    push.encode_to_vec().into()
+    push.encode()
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use im_proto::v1::C2cPush;
+    use prost::Message as _;
+
     use super::*;
-    use crate::id::{ClientMsgId, DeviceId, DeviceType, LoginEpoch, MsgId, NodeId};
+    use crate::id::{DeviceId, DeviceType, LoginEpoch, MsgId, NodeId};
     use crate::message::{ContentType, SendKey};
     use crate::time::Timestamp;
 
