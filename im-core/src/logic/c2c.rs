@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use im_proto::ErrorCode;
-use im_proto::v1::{C2cRequest, C2cResponse};
-use prost::Message as _;
+use im_proto::borrowed::C2cRequest;
+use im_proto::v1::C2cResponse;
 
 use super::group_commit::{Appending, Submission};
 use super::{Logic, lock, reply};
@@ -69,21 +69,21 @@ struct Draft {
 }
 
 fn checked(request: &Request, max_content: usize) -> Result<Draft, ErrorCode> {
-    let body = C2cRequest::decode(request.body.clone()).map_err(|_| ErrorCode::UndecodableBody)?;
+    let body = C2cRequest::decode(&request.body).map_err(|_| ErrorCode::UndecodableBody)?;
     if !body.from.is_empty() && body.from != request.caller.uid.as_str() {
         return Err(ErrorCode::Forbidden);
     }
     if body.content.len() > max_content {
         return Err(ErrorCode::TooLarge);
     }
-    let key = match body.client_msg_id.as_str() {
+    let key = match body.client_msg_id {
         "" => SendKey::Link(request.caller.conn, request.ticket.cmd, request.ticket.seq),
         id => SendKey::Client(ClientMsgId::new(id).map_err(|_| ErrorCode::TooLarge)?),
     };
     // No user has an empty id, or one that is too long.
-    let to = Uid::new(&body.to).map_err(|_| ErrorCode::NotFound)?;
+    let to = Uid::new(body.to).map_err(|_| ErrorCode::NotFound)?;
     // What outlives the turn must not hold the read buffer.
-    let content = Bytes::copy_from_slice(&body.content);
+    let content = Bytes::copy_from_slice(body.content);
     Ok(Draft { to, key, content_type: ContentType(body.content_type), content })
 }
 
