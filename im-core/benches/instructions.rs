@@ -10,6 +10,7 @@ use std::hint::black_box;
 use bytes::{Bytes, BytesMut};
 use im_core::fanout::{Stored, plan};
 use im_core::logic::Turn;
+use im_core::router::UserRoutes;
 use im_core::session::{Effect, Push, Request};
 use im_proto::{CmdId, Decoder, Frame, OutFrame, Seq, Suffix};
 
@@ -82,7 +83,7 @@ fn fan_out() {
 }
 
 #[inline(never)]
-fn counted_plan(stored: &[Stored], routes: &stored::Links) {
+fn counted_plan(stored: &[Stored], routes: &[UserRoutes]) {
     black_box(plan(stored, routes));
 }
 

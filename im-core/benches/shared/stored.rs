@@ -1,27 +1,23 @@
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
-use im_core::fanout::Stored;
+use im_core::fanout::{Stored, audience};
 use im_core::id::{ClientMsgId, ConnId, DeviceId, DeviceType, LoginEpoch, MsgId, NodeId, Uid, Version};
 use im_core::message::{ContentType, Message, SendKey, Target};
-use im_core::router::Route;
+use im_core::router::{Route, UserRoutes};
 use im_core::time::Timestamp;
 use im_proto::CmdId;
 
 use super::{CONTENT, PAIRS, receiver, sender};
 
-/// Where the users are.
-pub type Links = BTreeMap<Uid, Vec<Route>>;
-
-/// Messages that were just stored, and where their users are: senders with one link, receivers with `links`.
-pub fn batch(messages: usize, links: i64) -> (Vec<Stored>, Links) {
-    let mut routes = Links::new();
-    for pair in 0..messages.min(PAIRS) {
-        let first = i64::try_from(pair).unwrap() * 100;
-        routes.insert(sender(pair), vec![route(sender(pair), first)]);
-        routes.insert(receiver(pair), (1..=links).map(|n| route(receiver(pair), first + n)).collect());
-    }
-    ((0..messages).map(stored).collect(), routes)
+/// Messages that were just stored, and where their audience is: senders with one link, receivers with `links`.
+pub fn batch(messages: usize, links: i64) -> (Vec<Stored>, Vec<UserRoutes>) {
+    let route_of = |uid: Uid| {
+        let pair: i64 = uid.as_str().rsplit('-').next().unwrap().parse().unwrap();
+        let links = if uid.as_str().starts_with("sender") { 0..1 } else { 1..1 + links };
+        links.map(|n| route(uid.clone(), pair * 100 + n)).collect()
+    };
+    let stored: Vec<Stored> = (0..messages).map(stored).collect();
+    let routes = audience(&stored).into_iter().map(route_of).collect();
+    (stored, routes)
 }
 
 fn stored(n: usize) -> Stored {

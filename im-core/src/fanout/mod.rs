@@ -3,15 +3,13 @@
 //! A message is encoded once for all links of its receiver and once for the sender's other links; what differs by link, the version in
 //! its user's own timeline, is a suffix.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use im_proto::borrowed::C2cPush;
 use im_proto::{CmdId, Suffix};
 
 use crate::id::{ClientMsgId, ConnId, Uid, Version};
 use crate::message::{Message, Target};
-use crate::router::{Delivery, Parcel, Route};
+use crate::router::{Delivery, Parcel, Route, UserRoutes};
 use crate::session::Push;
 
 /// A direct message that is durable.
@@ -27,27 +25,29 @@ pub struct Stored {
     pub origin: Option<ConnId>,
 }
 
-/// The users whose links [`plan`] needs to know.
+/// The users whose links [`plan`] needs to know: both ends of each message. Messages that follow one another between the same two, as
+/// those of one link mostly do, name them once.
 pub fn audience(stored: &[Stored]) -> Vec<Uid> {
-    let mut users: Vec<Uid> = stored
-        .iter()
-        .flat_map(|stored| [Some(&stored.message.from), receiver(stored)])
-        .flatten()
-        .cloned()
-        .collect();
-    users.sort_unstable();
-    users.dedup();
-    users
+    let ends = |run: &[Stored]| [Some(run[0].message.from.clone()), receiver(&run[0]).cloned()];
+    stored.chunk_by(same_ends).flat_map(ends).flatten().collect()
 }
 
-/// A push for every link of every receiver, and for every other link of every sender, in the order of `stored`.
-pub fn plan(stored: &[Stored], routes: &BTreeMap<Uid, Vec<Route>>) -> Vec<Delivery> {
-    let mut deliveries = Vec::new();
-    for stored in stored {
-        if let (Some(to), Some(version)) = (receiver(stored), stored.copy) {
-            deliver(stored, links(routes, to), version, body_for_receiver, &mut deliveries);
+/// A push for every link of every receiver, and for every other link of every sender, in the order of `stored`. `routes` are those
+/// of the [`audience`], in its order.
+pub fn plan(stored: &[Stored], routes: &[UserRoutes]) -> Vec<Delivery> {
+    let mut routes = routes.iter();
+    let mut deliveries = Vec::with_capacity(stored.len());
+    for run in stored.chunk_by(same_ends) {
+        let from = routes.next();
+        let to = receiver(&run[0]).and_then(|_| routes.next());
+        for stored in run {
+            if let (Some(to), Some(version)) = (to, stored.copy) {
+                deliver(stored, to, version, body_for_receiver, &mut deliveries);
+            }
+            if let Some(from) = from {
+                deliver(stored, from, stored.home, body_for_sender, &mut deliveries);
+            }
         }
-        deliver(stored, links(routes, &stored.message.from), stored.home, body_for_sender, &mut deliveries);
     }
     deliveries
 }
@@ -56,7 +56,11 @@ pub fn plan(stored: &[Stored], routes: &BTreeMap<Uid, Vec<Route>>) -> Vec<Delive
 pub fn entry(message: &Message, owner: &Uid, version: Version, routes: &[Route]) -> Vec<Delivery> {
     let own = &message.from == owner;
     let body = if own { body_for_sender(message) } else { body_for_receiver(message) };
-    routes.iter().map(|route| delivery(route, &body, version)).collect()
+    routes.iter().map(|route| delivery(route, body.clone(), version)).collect()
+}
+
+fn same_ends(one: &Stored, next: &Stored) -> bool {
+    one.message.from == next.message.from && one.message.to == next.message.to
 }
 
 fn receiver(stored: &Stored) -> Option<&Uid> {
@@ -64,10 +68,6 @@ fn receiver(stored: &Stored) -> Option<&Uid> {
         Target::User(uid) => Some(uid),
         Target::Group(_) => None,
     }
-}
-
-fn links<'a>(routes: &'a BTreeMap<Uid, Vec<Route>>, uid: &Uid) -> &'a [Route] {
-    routes.get(uid).map_or(&[], Vec::as_slice)
 }
 
 fn deliver(
@@ -78,14 +78,19 @@ fn deliver(
     deliveries: &mut Vec<Delivery>,
 ) {
     let mut others = routes.iter().filter(|route| Some(route.conn) != stored.origin).peekable();
-    if others.peek().is_some() {
-        let body = encode(&stored.message);
-        deliveries.extend(others.map(|route| delivery(route, &body, version)));
+    if others.peek().is_none() {
+        return;
+    }
+    let mut body = encode(&stored.message);
+    while let Some(route) = others.next() {
+        // Most users have one link: it gets the body itself.
+        let shared = if others.peek().is_some() { body.clone() } else { std::mem::take(&mut body) };
+        deliveries.push(delivery(route, shared, version));
     }
 }
 
-fn delivery(route: &Route, body: &Bytes, version: Version) -> Delivery {
-    let push = Push { cmd: CmdId::C2C_PUSH, body: body.clone(), suffix: Suffix::version(version.0) };
+fn delivery(route: &Route, body: Bytes, version: Version) -> Delivery {
+    let push = Push { cmd: CmdId::C2C_PUSH, body, suffix: Suffix::version(version.0) };
     Delivery { node: route.node, conn: route.conn, parcel: Parcel::Push(push) }
 }
 
@@ -169,10 +174,10 @@ mod tests {
 
     #[test]
     fn every_link_of_the_receiver_and_the_other_links_of_the_sender_hear_of_it() {
-        let routes = BTreeMap::from([
-            (uid("alice"), vec![route("alice", 1), route("alice", 2)]),
-            (uid("bob"), vec![route("bob", 3), route("bob", 4)]),
-        ]);
+        let routes = [
+            vec![route("alice", 1), route("alice", 2)].into(),
+            vec![route("bob", 3), route("bob", 4)].into(),
+        ];
         let pushes = decoded(&plan(&[stored("bob", Some(9))], &routes));
         let none = String::new;
         assert_eq!(
@@ -183,14 +188,30 @@ mod tests {
 
     #[test]
     fn a_message_to_oneself_goes_once_to_each_other_link() {
-        let routes = BTreeMap::from([(uid("alice"), vec![route("alice", 1), route("alice", 2)])]);
+        let alice: UserRoutes = vec![route("alice", 1), route("alice", 2)].into();
+        let routes = [alice.clone(), alice];
         let pushes = decoded(&plan(&[stored("alice", None)], &routes));
         assert_eq!(pushes, [(ConnId(2), "alice".to_owned(), 3)]);
     }
 
     #[test]
+    fn messages_on_end_between_the_same_two_name_them_once() {
+        let batch = ["bob", "bob", "carol", "bob"].map(|to| stored(to, Some(9)));
+        let names = ["alice", "bob", "alice", "carol", "alice", "bob"].map(uid);
+        assert_eq!(audience(&batch), names);
+
+        let routes = names.map(|name| match name.as_str() {
+            "bob" => vec![route("bob", 3)].into(),
+            "carol" => vec![route("carol", 5)].into(),
+            _ => UserRoutes::default(),
+        });
+        let conns: Vec<i64> = plan(&batch, &routes).iter().map(|delivery| delivery.conn.0).collect();
+        assert_eq!(conns, [3, 3, 5, 3]);
+    }
+
+    #[test]
     fn a_body_is_encoded_once_for_all_links_of_a_user() {
-        let routes = BTreeMap::from([(uid("bob"), vec![route("bob", 3), route("bob", 4)])]);
+        let routes = [UserRoutes::default(), vec![route("bob", 3), route("bob", 4)].into()];
         let bodies: Vec<_> = plan(&[stored("bob", Some(9))], &routes)
             .into_iter()
             .map(|delivery| match delivery.parcel {

@@ -62,9 +62,9 @@ impl Logic {
     /// removes the same oldest ones, so that a few too many may stay until the next.
     async fn bound_links(&self, uid: &Uid) -> Result<(), RouteError> {
         let found = self.ports.routes.find(vec![uid.clone()]).await?;
-        let mut routes = found.into_iter().next().unwrap_or_default();
+        let routes = found.into_iter().next().unwrap_or_default();
         let surplus = routes.len().saturating_sub(self.policy.links_per_user.max(1));
-        routes.truncate(surplus);
+        let routes = routes[..surplus].to_vec();
         if !routes.is_empty() {
             self.remove(routes.iter().map(|route| (uid.clone(), route.conn)).collect()).await;
             self.kick(routes, KickReason::LoggedInElsewhere).await;

@@ -1,6 +1,5 @@
 //! Pushes what was stored to the links that want it: all that waits at once, one look-up of routes and one publish.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -9,8 +8,7 @@ use futures::channel::mpsc;
 
 use super::{Logic, lock};
 use crate::fanout::{self, Stored};
-use crate::id::Uid;
-use crate::router::{Delivery, Route, RouteError};
+use crate::router::Delivery;
 
 /// Messages that are planned together at most, so that the first of a long queue are not kept back by the last.
 const BATCH: usize = 4_096;
@@ -45,7 +43,7 @@ impl Logic {
     }
 
     async fn fan_out(&self, stored: &[Stored]) {
-        match self.routes_of(fanout::audience(stored)).await {
+        match self.ports.routes.find(fanout::audience(stored)).await {
             Ok(routes) => self.publish(fanout::plan(stored, &routes)).await,
             Err(failure) => {
                 tracing::warn!(
@@ -54,11 +52,6 @@ impl Logic {
                 );
             }
         }
-    }
-
-    pub(super) async fn routes_of(&self, users: Vec<Uid>) -> Result<BTreeMap<Uid, Vec<Route>>, RouteError> {
-        let found = self.ports.routes.find(users.clone()).await?;
-        Ok(users.into_iter().zip(found).collect())
     }
 
     pub(super) async fn publish(&self, deliveries: Vec<Delivery>) {

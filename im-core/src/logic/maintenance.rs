@@ -12,7 +12,7 @@ use super::{Logic, lock};
 use crate::delivery::{Due, Nudge};
 use crate::id::{Uid, Version};
 use crate::message::TimelineId;
-use crate::router::Delivery;
+use crate::router::{Delivery, UserRoutes};
 use crate::storage::{Read, StoreError, StoreErrorKind};
 use crate::time::Tick;
 
@@ -106,34 +106,30 @@ impl Logic {
         let of = due.iter().map(|due| (due.uid.clone(), TimelineId::User(due.uid.clone()))).collect();
         let cursors = self.ports.store.cursors(of).await?;
         let users: Vec<Uid> = due.iter().map(|due| due.uid.clone()).collect();
-        let routes = self.routes_of(users).await.unwrap_or_default();
+        let nowhere = |_| vec![UserRoutes::default(); due.len()];
+        let routes = self.ports.routes.find(users).await.unwrap_or_else(nowhere);
         let (mut hints, mut wakes) = (Vec::new(), Vec::new());
-        for (due, cursors) in due.iter().zip(cursors) {
+        for ((due, cursors), routes) in due.iter().zip(cursors).zip(routes) {
             let acked = cursors.iter().map(|cursor| cursor.version).max().unwrap_or_default();
-            let online = routes.get(&due.uid).is_some_and(|routes| !routes.is_empty());
+            let online = !routes.is_empty();
             match lock(&self.deliveries).resolve(now, &due.uid, acked, online) {
-                Some(Nudge::Hint(uid, version)) => hints.push((uid, version)),
+                Some(Nudge::Hint(uid, version)) => hints.push((uid, version, routes)),
                 Some(Nudge::Wake(uid, version)) => wakes.push((uid, version)),
                 None => {}
             }
         }
-        let pushes = self.hints(hints, &routes).await;
+        let pushes = self.hints(hints).await;
         self.publish(pushes).await;
         self.wake(wakes).await;
         Ok(())
     }
 
     /// Pushes of the entries that the hints name.
-    async fn hints(
-        &self,
-        hints: Vec<(Uid, Version)>,
-        routes: &std::collections::BTreeMap<Uid, Vec<crate::router::Route>>,
-    ) -> Vec<Delivery> {
-        let reads = hints.iter().map(|(uid, version)| newest(uid, *version)).collect();
+    async fn hints(&self, hints: Vec<(Uid, Version, UserRoutes)>) -> Vec<Delivery> {
+        let reads = hints.iter().map(|(uid, version, _)| newest(uid, *version)).collect();
         let pages = self.ports.store.read(reads).await;
         let mut pushes = Vec::new();
-        for ((uid, _), page) in hints.iter().zip(pages) {
-            let links = routes.get(uid).map_or(&[][..], Vec::as_slice);
+        for ((uid, _, links), page) in hints.iter().zip(pages) {
             let entries = page.map(|page| page.entries).unwrap_or_default();
             for entry in entries {
                 pushes.extend(crate::fanout::entry(&entry.message, uid, entry.version, links));

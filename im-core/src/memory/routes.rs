@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use crate::id::{ConnId, LoginEpoch, Uid};
-use crate::router::{KickPolicy, Registration, Route, RouteError, Routes};
+use crate::router::{KickPolicy, Registration, Route, RouteError, Routes, UserRoutes};
 
 /// The routes of a server of one process.
 #[derive(Debug, Default)]
@@ -16,7 +16,7 @@ pub struct MemoryRoutes {
 struct Table {
     last_epoch: u64,
     /// In order of epoch. No user without a route stays here.
-    users: BTreeMap<Uid, Vec<Route>>,
+    users: BTreeMap<Uid, UserRoutes>,
 }
 
 impl MemoryRoutes {
@@ -46,7 +46,7 @@ impl Routes for MemoryRoutes {
         Ok(missing.map(|(_, conn)| conn).collect())
     }
 
-    async fn find(&self, uids: Vec<Uid>) -> Result<Vec<Vec<Route>>, RouteError> {
+    async fn find(&self, uids: Vec<Uid>) -> Result<Vec<UserRoutes>, RouteError> {
         let table = self.lock();
         Ok(uids.iter().map(|uid| table.users.get(uid).cloned().unwrap_or_default()).collect())
     }
@@ -59,15 +59,17 @@ impl Table {
         }
         self.last_epoch += 1;
         let epoch = LoginEpoch(self.last_epoch);
-        let routes = self.users.entry(route.uid.clone()).or_default();
-        let evicted = evict(routes, &route, policy);
+        let shared = self.users.entry(route.uid.clone()).or_default();
+        let mut routes = shared.to_vec();
+        let evicted = evict(&mut routes, &route, policy);
         routes.push(Route { epoch, ..route });
+        *shared = routes.into();
         Registration { epoch, evicted }
     }
 
     fn remove(&mut self, uid: &Uid, conn: ConnId) {
         let Some(routes) = self.users.get_mut(uid) else { return };
-        routes.retain(|route| route.conn != conn);
+        *routes = routes.iter().filter(|route| route.conn != conn).cloned().collect();
         if routes.is_empty() {
             self.users.remove(uid);
         }

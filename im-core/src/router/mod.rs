@@ -7,4 +7,4 @@ mod bus;
 mod routes;
 
 pub use bus::{Bus, BusError, Delivery, Parcel, Subscription};
-pub use routes::{KickPolicy, Registration, Route, RouteError, Routes};
+pub use routes::{KickPolicy, Registration, Route, RouteError, Routes, UserRoutes};

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use crate::id::{ConnId, DeviceId, DeviceType, LoginEpoch, NodeId, Uid};
@@ -38,6 +40,9 @@ pub struct Route {
     pub since: Timestamp,
 }
 
+/// All the links of one user, in order of epoch. Shared, because a router in memory is asked for them with every message.
+pub type UserRoutes = Arc<[Route]>;
+
 /// What a login did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
@@ -53,7 +58,7 @@ pub struct Registration {
 pub enum RouteError {
     /// It could not be reached or was too slow. Retry.
     #[error("the router is unavailable")]
-    Unavailable(#[source] Option<std::sync::Arc<dyn std::error::Error + Send + Sync>>),
+    Unavailable(#[source] Option<Arc<dyn std::error::Error + Send + Sync>>),
 }
 
 /// Which links a user has, on which nodes.
@@ -101,5 +106,5 @@ pub trait Routes: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`RouteError::Unavailable`].
-    async fn find(&self, uids: Vec<Uid>) -> Result<Vec<Vec<Route>>, RouteError>;
+    async fn find(&self, uids: Vec<Uid>) -> Result<Vec<UserRoutes>, RouteError>;
 }

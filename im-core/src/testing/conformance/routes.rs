@@ -94,7 +94,7 @@ async fn fifth_login(bench: &dyn RoutesBench, policy: KickPolicy, evicted: &[i64
 }
 
 async fn of_bob(routes: &dyn Routes) -> Result<Vec<Route>, Failure> {
-    Ok(routes.find(vec![uid("bob")]).await?.into_iter().flatten().collect())
+    Ok(routes.find(vec![uid("bob")]).await?.iter().flat_map(|routes| routes.to_vec()).collect())
 }
 
 async fn epochs_of_one_user_increase(bench: &dyn RoutesBench) -> Outcome {

@@ -15,7 +15,7 @@ use crate::id::{ConnId, NodeId, Uid, Version};
 use crate::memory::{MemoryBus, MemoryRoutes};
 use crate::ports::{AuthError, Authenticator, Clock, Credentials, Identity, WakeUp, WakeUpError};
 use crate::router::{
-    Bus, BusError, Delivery, KickPolicy, Registration, Route, RouteError, Routes, Subscription,
+    Bus, BusError, Delivery, KickPolicy, Registration, Route, RouteError, Routes, Subscription, UserRoutes,
 };
 use crate::time::{Tick, Timestamp};
 
@@ -128,7 +128,7 @@ impl Routes for SimRoutes {
         missing
     }
 
-    async fn find(&self, uids: Vec<Uid>) -> Result<Vec<Vec<Route>>, RouteError> {
+    async fn find(&self, uids: Vec<Uid>) -> Result<Vec<UserRoutes>, RouteError> {
         self.travel().await?;
         let found = self.table.find(uids).await;
         self.travel().await?;
