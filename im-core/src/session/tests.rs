@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod rooms;
+
 use std::sync::Arc;
 use std::time::Duration;
 

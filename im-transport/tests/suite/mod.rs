@@ -12,6 +12,7 @@ pub mod frames;
 pub mod messages;
 pub mod parts;
 pub mod raw;
+pub mod rooms;
 
 use im_transport::{Server, ServerBuilder};
 
@@ -75,6 +76,17 @@ macro_rules! transport_suite {
                 a_thousand_pipelined_messages_keep_their_order
                 an_unknown_command_is_an_error_and_keeps_the_link
                 a_command_of_the_integrators_is_served;
+            rooms:
+                what_is_said_in_a_room_reaches_its_other_members_and_nobody_else
+                who_leaves_a_room_hears_and_says_nothing_more_there
+                a_link_changes_rooms_in_one_step
+                join_and_send_may_be_written_together
+                what_each_link_says_arrives_in_order_and_in_one_order_for_all
+                a_link_that_ends_is_in_no_room
+                a_room_that_cannot_be_is_refused_and_keeps_the_link
+                the_integrator_says_who_comes_in_and_what_is_said
+                a_thousand_links_hear_everything
+                a_slow_reader_is_told_what_it_missed_and_keeps_nobody_waiting;
             bounds:
                 links_that_never_speak_are_closed_at_the_auth_deadline
                 half_a_frame_does_not_put_off_the_auth_deadline
