@@ -30,8 +30,10 @@ pub(crate) enum Command {
     Echo(EchoArgs),
     /// Direct messages between pairs: sent → arrived, sent → acked.
     C2c(C2cArgs),
-    /// One sender, many receivers; as yet of the floor only.
+    /// One says something to a room of many.
     Fanout(FanoutArgs),
+    /// One of a room reads next to nothing: what the others and the server feel of it, beside the same room without that one.
+    Slow(SlowArgs),
     /// All users log in at once, are cut off, and come back at once.
     Storm(StormArgs),
     /// Users who were away catch up.
@@ -170,6 +172,26 @@ pub(crate) struct FanoutArgs {
     /// Messages that not every member has.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) window: u32,
+    /// Bytes of a message's content, at least 24.
+    #[arg(long, value_name = "BYTES", default_value_t = 100, value_parser = clap::value_parser!(u32).range(24..=65_536))]
+    pub(crate) size: u32,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SlowArgs {
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(2..))]
+    pub(crate) members: u32,
+    /// Messages a second, at even times.
+    #[arg(long, value_name = "R", default_value = "50", value_parser = rate)]
+    pub(crate) rate: f64,
+    /// Bytes a second that the slow one reads; 0 for none at all.
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    pub(crate) reads: u32,
+    /// Messages before, as fast as the others have them, to fill all that may wait for the slow one.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub(crate) flood: u64,
     /// Bytes of a message's content, at least 24.
     #[arg(long, value_name = "BYTES", default_value_t = 100, value_parser = clap::value_parser!(u32).range(24..=65_536))]
     pub(crate) size: u32,

@@ -48,7 +48,7 @@ impl CatchUp {
         let mut server = spawner.standalone()?;
         let target = server.target(Dialect::Im, "pull, sending".to_owned())?;
         pull.seed.run(&target)?;
-        server.stop();
+        server.end();
         let scan = Scan::of(pull, server.data(), &target.accounts, spawner)?;
         let server = spawner.again(server)?;
         let again = server.target(Dialect::Im, String::new())?;

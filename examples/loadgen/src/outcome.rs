@@ -25,6 +25,8 @@ pub(crate) struct Outcome {
     pub(crate) slices: Vec<u64>,
     /// Logins that were refused or cut and had to be tried again.
     pub(crate) failed_logins: u64,
+    /// Links that the server ended, where it may.
+    pub(crate) cut: u64,
     /// What the messages took on disk, where that was measured.
     pub(crate) stored: Option<Stored>,
     /// What a message cost while the store grew, where that was measured.

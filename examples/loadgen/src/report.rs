@@ -38,6 +38,8 @@ struct Note {
     rss_peak_bytes: Option<u64>,
     /// Messages that came by a pull because their push did not come.
     pulled: u64,
+    /// Slow readers whose link the server ended.
+    cut: u64,
     /// Sent of what was offered, where a rate was set.
     actual: Option<f64>,
     /// That rate.
@@ -54,7 +56,8 @@ impl Report {
         let of = |side| contenders.iter().find(|contender| contender.side == side);
         let figures = |contender: &Contender<'_>| Figures::of(&contender.kept);
         let first = contenders.first().map(figures).unwrap_or_default();
-        let floor = of(Side::Ours).and_then(|_| of(Side::Floor)).map(figures);
+        let beside = of(Side::Ours).and_then(|_| of(Side::Floor).or_else(|| of(Side::Without)));
+        let floor = beside.map(figures);
         Report {
             schema: 1,
             scenario,
@@ -86,7 +89,7 @@ impl Report {
             "  {:<26} {:>14} {:>14} {:>8}",
             "median of rounds",
             self.first_name(),
-            "floor",
+            self.second_name(),
             "ratio"
         )?;
         let ratio = self.ratio.unwrap_or_default();
@@ -121,6 +124,11 @@ impl Report {
         self.void
             .iter()
             .try_for_each(|void| writeln!(out, "    {} round {}: {}", void.side.name(), void.round, void.why))
+    }
+
+    fn second_name(&self) -> &'static str {
+        let without = self.notes.iter().any(|note| note.side == Side::Without);
+        if without { Side::Without.name() } else { Side::Floor.name() }
     }
 
     fn first_name(&self) -> &'static str {
@@ -173,6 +181,7 @@ fn notes<'a>(contender: &'a Contender<'_>) -> impl Iterator<Item = Note> + 'a {
         others_percent: round.others,
         rss_peak_bytes: round.outcome.rss_peak,
         pulled: round.outcome.pulled,
+        cut: round.outcome.cut,
         actual: round.outcome.actual(),
         offered_per_s: round.outcome.offered.map(|offered| offered / round.outcome.usage.seconds),
     })

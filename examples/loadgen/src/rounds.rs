@@ -10,6 +10,8 @@ use crate::progress::Progress;
 pub(crate) enum Side {
     Ours,
     Floor,
+    /// Ours as well, without what the scenario is about.
+    Without,
 }
 
 impl Side {
@@ -17,6 +19,7 @@ impl Side {
         match self {
             Side::Ours => "ours",
             Side::Floor => "floor",
+            Side::Without => "without",
         }
     }
 }

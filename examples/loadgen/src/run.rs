@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::args::{
-    C2cArgs, Command, DiskArgs, EchoArgs, FanoutArgs, GrowthArgs, PullArgs, RateArgs, RunArgs, StormArgs,
+    C2cArgs, Command, DiskArgs, EchoArgs, FanoutArgs, GrowthArgs, PullArgs, RateArgs, RunArgs, SlowArgs,
+    StormArgs,
 };
 use crate::catch_up::CatchUp;
 use crate::fault::Fault;
@@ -11,7 +12,7 @@ use crate::floor;
 use crate::highest::Highest;
 use crate::proc::Pid;
 use crate::rounds::{Contender, Side};
-use crate::scenario::{C2c, Disk, Echo, FanOut, Growth, Idle, Pull, Scenario, Seed, Storm};
+use crate::scenario::{C2c, Disk, Echo, FanOut, Growth, Idle, Pull, Scenario, Seed, SlowReader, Storm};
 use crate::stage::Stage;
 use crate::suite;
 use crate::window::Times;
@@ -23,6 +24,7 @@ pub(crate) fn run(command: Command) -> Result<(), Fault> {
         Command::Idle(args) => measure(&Idle { links: args.links, seconds: args.run.seconds }, &args.run),
         Command::Storm(args) => measure(&storm(&args), &args.run),
         Command::Fanout(args) => measure(&fan_out(&args), &args.run),
+        Command::Slow(args) => slow(&args),
         Command::Echo(args) => rated(&args.rate, &args.run, |rate| echo(&args, rate)),
         Command::C2c(args) => rated(&args.rate, &args.run, |rate| c2c(&args, rate)),
         Command::Pull(args) => pull(&args),
@@ -84,7 +86,35 @@ fn measure(scenario: &dyn Scenario, run: &RunArgs) -> Result<(), Fault> {
 
 fn fan_out(args: &FanoutArgs) -> FanOut {
     let (members, window) = (args.members, args.window);
-    FanOut { members, window, size: size(args.size), times: times(&args.run) }
+    let (size, times) = (size(args.size), times(&args.run));
+    FanOut { members, window, rate: None, size, flood: 0, slow: None, times }
+}
+
+fn slow(args: &SlowArgs) -> Result<(), Fault> {
+    let run = &args.run;
+    if run.floor_only {
+        return Err(Fault::Usage("slow is compared with itself: say --spawn or --server".to_owned()));
+    }
+    let room = |slow| {
+        let (size, times) = (size(args.size), times(run));
+        let room = FanOut {
+            members: args.members,
+            window: 1,
+            rate: Some(args.rate),
+            size,
+            flood: args.flood,
+            slow,
+            times,
+        };
+        SlowReader { room, reads: args.reads }
+    };
+    let (with, without) = (room(Some(args.reads)), room(None));
+    let stage = Stage::set(run)?;
+    let mut contenders = vec![stage.contender(Side::Ours, &with)];
+    if !run.no_floor {
+        contenders.push(stage.contender(Side::Without, &without));
+    }
+    stage.report(with.name(), with.params(), contenders)
 }
 
 fn disk(args: &DiskArgs) -> Result<(), Fault> {

@@ -60,11 +60,11 @@ impl<'a> Stage<'a> {
     /// One side of a scenario.
     pub(crate) fn contender<'b>(&'b self, side: Side, scenario: &'b dyn Scenario) -> Contender<'b> {
         match (side, self.run.server, &self.run.token_secret) {
-            (Side::Ours, Some(address), Some(secret)) => {
+            (Side::Ours | Side::Without, Some(address), Some(secret)) => {
                 let (secret, pid) = (secret.clone(), self.run.server_pid.map(Pid));
                 Contender::new(side, Running { scenario, address, secret, pid })
             }
-            (Side::Ours, ..) => self.fresh(side, scenario, None),
+            (Side::Ours | Side::Without, ..) => self.fresh(side, scenario, None),
             (Side::Floor, ..) => self.fresh(side, scenario, Some(scenario.floor())),
         }
     }

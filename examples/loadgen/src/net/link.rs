@@ -9,6 +9,8 @@ const COMPACT: usize = 64 << 10;
 pub(super) struct Link {
     pub(super) stream: TcpStream,
     pub(super) open: bool,
+    /// Whether it is not read.
+    pub(super) paused: bool,
     /// Whether it waits for the turn's end to be written to.
     pub(super) dirty: bool,
     /// The beginning of a frame.
@@ -20,7 +22,7 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn new(stream: TcpStream, open: bool) -> Self {
-        Link { stream, open, dirty: false, rest: Vec::new(), out: Vec::new(), written: 0 }
+        Link { stream, open, paused: false, dirty: false, rest: Vec::new(), out: Vec::new(), written: 0 }
     }
 
     /// How the attempt to connect went; `false` while it goes on.

@@ -69,13 +69,15 @@ pub(crate) struct Net {
     dirty: Vec<LinkId>,
     spares: Vec<Vec<u8>>,
     scratch: Vec<u8>,
+    narrow: bool,
 }
 
 impl Net {
     pub(crate) fn new(clock: Clock) -> Result<Self, Fault> {
         let poll = Poll::new().map_err(|error| Fault::system("epoll", &error))?;
         let (links, dirty, spares) = (Slab::new(), Vec::new(), Vec::new());
-        Ok(Net { poll, clock, listener: None, links, dirty, spares, scratch: vec![0; SCRATCH] })
+        let scratch = vec![0; SCRATCH];
+        Ok(Net { poll, clock, listener: None, links, dirty, spares, scratch, narrow: false })
     }
 
     pub(crate) fn clock(&self) -> Clock {
@@ -94,8 +96,35 @@ impl Net {
 
     /// Begins to open a link; [`Script::opened`] or [`Script::closed`] says how it went.
     pub(crate) fn open(&mut self, server: SocketAddr, source: usize) -> Result<LinkId, Fault> {
-        let stream = connect(server, source).map_err(|error| Fault::system("cannot open a link", &error))?;
+        let stream = connect(server, source, self.narrow)
+            .map_err(|error| Fault::system("cannot open a link", &error))?;
         self.insert(stream, false).map_err(|error| Fault::system("cannot open a link", &error))
+    }
+
+    /// Whether links that are opened from now on are such that the systems on both sides keep little for them: what their script does not
+    /// read, the server soon notices.
+    pub(crate) fn narrow(&mut self, narrow: bool) {
+        self.narrow = narrow;
+    }
+
+    /// Reads a link no more, but by [`sip`](Self::sip).
+    pub(crate) fn pause(&mut self, link: LinkId) {
+        if let Some(link) = self.links.get_mut(link) {
+            link.paused = true;
+        }
+    }
+
+    /// Takes up to `bytes` bytes from a paused link and throws them away.
+    pub(crate) fn sip(&mut self, id: LinkId, bytes: usize, script: &mut impl Script) -> Result<(), Fault> {
+        let Some(link) = self.links.get_mut(id) else { return Ok(()) };
+        let bytes = bytes.min(self.scratch.len());
+        match link.stream.read(&mut self.scratch[..bytes]) {
+            Ok(0) if bytes > 0 => self.gone(id, "closed by the peer", script),
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                self.gone(id, &error.to_string(), script)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn insert(&mut self, mut stream: TcpStream, open: bool) -> io::Result<LinkId> {
@@ -167,7 +196,8 @@ impl Net {
         } else if event.is_writable() {
             self.write(id, script)?;
         }
-        if event.is_readable() { self.read(id, script) } else { Ok(()) }
+        let paused = self.links.get(id).is_none_or(|link| link.paused);
+        if event.is_readable() && !paused { self.read(id, script) } else { Ok(()) }
     }
 
     fn accept(&mut self, script: &mut impl Script) -> Result<(), Fault> {

@@ -11,10 +11,20 @@ const SOURCES: usize = 32;
 /// What connect(2) says when a non-blocking attempt has begun.
 const EINPROGRESS: i32 = 115;
 
-/// Begins to connect; links with different `source` come from different addresses, if the server is on loopback.
-pub(crate) fn connect(server: SocketAddr, source: usize) -> io::Result<TcpStream> {
+/// A narrow link's bytes that the system keeps unread, and its segments, which bound what the server's system keeps unsent: one of
+/// loopback's own 64 KiB segments makes that megabytes.
+const NARROW_WINDOW: usize = 4 << 10;
+const NARROW_SEGMENT: u32 = 536;
+
+/// Begins to connect; links with different `source` come from different addresses, if the server is on loopback. Little fits into a
+/// `narrow` one.
+pub(crate) fn connect(server: SocketAddr, source: usize, narrow: bool) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(server), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
+    if narrow {
+        socket.set_recv_buffer_size(NARROW_WINDOW)?;
+        socket.set_tcp_mss(NARROW_SEGMENT)?;
+    }
     if let Some(address) = source_address(server.ip(), source) {
         socket.bind(&SocketAddr::new(address, 0).into())?;
     }

@@ -11,6 +11,7 @@ mod login;
 mod pair;
 mod pull;
 mod seed;
+mod slow_reader;
 mod storm;
 
 use crate::fault::Fault;
@@ -25,6 +26,7 @@ pub(crate) use growth::Growth;
 pub(crate) use idle::Idle;
 pub(crate) use pull::Pull;
 pub(crate) use seed::Seed;
+pub(crate) use slow_reader::SlowReader;
 pub(crate) use storm::Storm;
 
 /// One kind of load, with its parameters.

@@ -189,6 +189,17 @@ pub(super) const ROWS: &[Row] = &[
             figure("memory in all grows ×", "/growth/rss_factor", Asked::Nothing),
         ],
     },
+    Row {
+        id: "10",
+        title: "one of 1,000 in a room reads nothing; beside it, the room without that one",
+        words: "slow --members 1000 --rate 50",
+        quick: "slow --members 20 --rate 100",
+        figures: &[
+            figure("the others' send → arrival, p99 µs", "/latency_us/p99", Asked::Ratio(at_most(1.2, 1.05))),
+            Figure { name: "memory peak, MiB", pointer: "/rss_peak_bytes", unit: MIB, asked: Asked::Nothing },
+            figure("CPU µs a delivery", "/cpu_s_per_million", Asked::Nothing),
+        ],
+    },
 ];
 
 impl Row {

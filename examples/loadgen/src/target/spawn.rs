@@ -2,6 +2,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -13,6 +14,9 @@ use crate::wire::Dialect;
 
 /// The file of `im-standalone`'s data directory that tokens are signed with.
 const SECRET: &str = "token.secret";
+
+/// How long a server that is asked to end gets for it.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The minimal servers that figures are compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -145,8 +149,15 @@ impl Spawned {
         Ok(Target { address, pid, dialect, accounts, label, data })
     }
 
-    /// Ends the server and waits until it has.
-    pub(crate) fn stop(&mut self) {
+    /// Asks the server to end and waits until it has; one that takes longer than [`PATIENCE`] is killed.
+    pub(crate) fn end(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child.0);
+        // One that cannot be asked is killed.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let begin = Instant::now();
+        while matches!(self.child.0.try_wait(), Ok(None)) && begin.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(20));
+        }
         self.child.stop();
     }
 
