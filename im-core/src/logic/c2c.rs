@@ -1,9 +1,8 @@
 //! Direct messages: check, store for sender and receiver, acknowledge, and hand on to the fan-out.
 
 use std::future::Future;
-use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use im_proto::ErrorCode;
 use im_proto::borrowed::C2cRequest;
 use im_proto::v1::C2cResponse;
@@ -11,32 +10,33 @@ use im_proto::v1::C2cResponse;
 use super::group_commit::{Appending, Submission};
 use super::{Logic, lock, reply};
 use crate::fanout::Stored;
-use crate::id::{ClientMsgId, Uid};
+use crate::id::{ClientMsgId, ConnId, Uid};
 use crate::message::{ContentType, Message, SendKey, Target, TimelineId};
-use crate::session::{Reply, Request};
+use crate::session::{Reply, Request, Ticket};
 use crate::storage::{Placed, Post};
 use crate::time::Timestamp;
 
-/// What one turn sends, between queueing and storing. `requests` go with the queued submissions, one for one.
+/// What one turn sends, between queueing and storing. `asked` go with the queued submissions, one for one.
 struct Sends {
-    requests: Vec<Request>,
+    asked: Vec<(ConnId, Ticket)>,
     refused: Vec<Reply>,
     appending: Appending,
 }
 
-/// Queues what the requests send, now; the future answers them once it is durable.
+/// Queues what the requests send, now; the future answers them once it is durable. It holds none of their bytes.
 pub(super) fn send(
-    logic: Arc<Logic>,
+    logic: &Logic,
     requests: Vec<Request>,
-) -> impl Future<Output = Vec<Reply>> + Send + 'static {
-    let sends = submissions(&logic, requests);
+) -> impl Future<Output = Vec<Reply>> + Send + 'static + use<> {
+    let sends = submissions(logic, requests);
     async move {
         let answers = sends.appending.await;
         let mut replies = sends.refused;
-        for (request, answer) in sends.requests.iter().zip(answers) {
+        replies.reserve(answers.len());
+        for ((conn, ticket), answer) in sends.asked.into_iter().zip(answers) {
             replies.push(match answer {
-                Ok(placed) => accepted(request, &placed),
-                Err(failure) => reply::store_error(request, &failure),
+                Ok(placed) => reply::to(conn, ticket, &accepted(&placed)),
+                Err(failure) => reply::error_to(conn, ticket, reply::code(&failure)),
             });
         }
         replies
@@ -46,18 +46,19 @@ pub(super) fn send(
 fn submissions(logic: &Logic, requests: Vec<Request>) -> Sends {
     let now = logic.ports.clock.now();
     let mut queued = Vec::with_capacity(requests.len());
-    let mut tried = Vec::with_capacity(requests.len());
+    let mut asked = Vec::with_capacity(requests.len());
     let mut refused = Vec::new();
-    for request in requests {
-        match checked(&request, logic.policy.max_content) {
+    let mut contents = Contents::of(&requests);
+    for request in &requests {
+        match checked(request, logic.policy.max_content, &mut contents) {
             Ok(draft) => {
-                queued.push(submission(logic, &request, draft, now));
-                tried.push(request);
+                queued.push(submission(logic, request, draft, now));
+                asked.push((request.caller.conn, request.ticket));
             }
-            Err(code) => refused.push(reply::error(&request, code)),
+            Err(code) => refused.push(request.refuse(code)),
         }
     }
-    Sends { requests: tried, refused, appending: logic.commit.append(queued) }
+    Sends { asked, refused, appending: logic.commit.append(queued) }
 }
 
 /// A send that may be tried.
@@ -68,7 +69,7 @@ struct Draft {
     content: Bytes,
 }
 
-fn checked(request: &Request, max_content: usize) -> Result<Draft, ErrorCode> {
+fn checked(request: &Request, max_content: usize, contents: &mut Contents) -> Result<Draft, ErrorCode> {
     let body = C2cRequest::decode(&request.body).map_err(|_| ErrorCode::UndecodableBody)?;
     if !body.from.is_empty() && body.from != request.caller.uid.as_str() {
         return Err(ErrorCode::Forbidden);
@@ -82,9 +83,36 @@ fn checked(request: &Request, max_content: usize) -> Result<Draft, ErrorCode> {
     };
     // No user has an empty id, or one that is too long.
     let to = Uid::new(body.to).map_err(|_| ErrorCode::NotFound)?;
-    // What outlives the turn must not hold the read buffer.
-    let content = Bytes::copy_from_slice(body.content);
+    let content = contents.keep(body.content);
     Ok(Draft { to, key, content_type: ContentType(body.content_type), content })
+}
+
+/// Copies contents out of the read buffer, which must not outlive the turn, into memory that neighbours share.
+struct Contents {
+    piece: BytesMut,
+    /// What is to come has no more bytes than these.
+    left: usize,
+}
+
+impl Contents {
+    /// One piece of memory: a short content that is kept holds no more than this.
+    const PIECE: usize = 4 << 10;
+
+    fn of(requests: &[Request]) -> Self {
+        Self { piece: BytesMut::new(), left: requests.iter().map(|request| request.body.len()).sum() }
+    }
+
+    fn keep(&mut self, content: &[u8]) -> Bytes {
+        if content.len() > Self::PIECE / 4 {
+            return Bytes::copy_from_slice(content);
+        }
+        if self.piece.capacity() < content.len() {
+            self.piece = BytesMut::with_capacity(self.left.min(Self::PIECE));
+        }
+        self.left -= content.len();
+        self.piece.extend_from_slice(content);
+        self.piece.split().freeze()
+    }
 }
 
 /// The msgid and the key are fixed here, before the first try. Without a msgid the send keeps its place in the order and fails.
@@ -109,14 +137,13 @@ fn submission(logic: &Logic, request: &Request, draft: Draft, now: Timestamp) ->
     Submission::Post { link, post: Post { message, home, copy } }
 }
 
-fn accepted(request: &Request, placed: &Placed) -> Reply {
-    let body = C2cResponse {
+fn accepted(placed: &Placed) -> C2cResponse {
+    C2cResponse {
         msgid: placed.msgid.0,
         timestamp: placed.sent_at.0,
         version: placed.home.0,
         ..C2cResponse::default()
-    };
-    reply::ok(request, &body)
+    }
 }
 
 impl Logic {

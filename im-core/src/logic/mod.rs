@@ -188,7 +188,10 @@ impl Logic {
             by_command.entry(cmd).or_default().push(request);
         }
         for (cmd, requests) in by_command {
-            groups.push(self.serve_command(cmd, requests));
+            groups.push(match cmd {
+                CmdId::C2C_SEND => c2c::send(self, requests).boxed(),
+                _ => self.serve_command(cmd, requests),
+            });
         }
         if !turn.acks.is_empty() {
             groups.push(acks::take(self.clone(), turn.acks).map(|()| Vec::new()).boxed());
@@ -206,7 +209,8 @@ impl Logic {
         async move {
             served.await.unwrap_or_else(|_| {
                 tracing::error!(%cmd, "a handler panicked; its requests are answered as unavailable");
-                asked.into_iter().map(|(conn, ticket)| reply::unavailable(conn, ticket)).collect()
+                let refuse = |(conn, ticket)| reply::error_to(conn, ticket, ErrorCode::Unavailable);
+                asked.into_iter().map(refuse).collect()
             })
         }
         .boxed()
@@ -215,7 +219,6 @@ impl Logic {
     fn answer(self: &Arc<Self>, cmd: CmdId, requests: Vec<Request>) -> BoxFuture<'static, Vec<Reply>> {
         let logic = self.clone();
         match cmd {
-            CmdId::C2C_SEND => c2c::send(logic, requests).boxed(),
             CmdId::ROOM_SEND => room::serve(logic, requests).boxed(),
             CmdId::PULL => pull::pull(logic, requests).boxed(),
             CmdId::SYNC => pull::sync(logic, requests).boxed(),

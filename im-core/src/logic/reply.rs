@@ -2,7 +2,6 @@
 
 use im_proto::ErrorCode;
 use im_proto::v1::ErrorResponse;
-use prost::Message as _;
 
 use crate::id::ConnId;
 use crate::session::{Reply, Request, Ticket};
@@ -12,14 +11,8 @@ pub(super) fn error(request: &Request, code: ErrorCode) -> Reply {
     request.refuse(code)
 }
 
-/// The answer to a request that is not at hand any more.
-pub(super) fn unavailable(conn: ConnId, ticket: Ticket) -> Reply {
-    let body = ErrorResponse::from(ErrorCode::Unavailable);
-    Reply { conn, ticket, body: body.encode_to_vec().into() }
-}
-
 pub(super) fn ok(request: &Request, body: &impl prost::Message) -> Reply {
-    request.reply(body.encode_to_vec().into())
+    to(request.caller.conn, request.ticket, body)
 }
 
 /// The answer for a client. What the driver said goes to the log, not to the client.
@@ -27,7 +20,17 @@ pub(super) fn store_error(request: &Request, failure: &StoreError) -> Reply {
     error(request, code(failure))
 }
 
-fn code(failure: &StoreError) -> ErrorCode {
+/// The answer to a request that is not at hand any more.
+pub(super) fn to(conn: ConnId, ticket: Ticket, body: &impl prost::Message) -> Reply {
+    Reply { conn, ticket, body: body.encode_to_vec().into() }
+}
+
+/// As [`to`], with an error.
+pub(super) fn error_to(conn: ConnId, ticket: Ticket, code: ErrorCode) -> Reply {
+    to(conn, ticket, &ErrorResponse::from(code))
+}
+
+pub(super) fn code(failure: &StoreError) -> ErrorCode {
     match failure.kind() {
         StoreErrorKind::KeyReused => ErrorCode::ClientMsgIdReused,
         StoreErrorKind::AheadOfHead => ErrorCode::VersionAheadOfHead,

@@ -205,18 +205,11 @@ struct Turn {
 }
 
 /// How a submission stands in the order.
-struct Place {
-    link: ConnId,
-    to: Target,
-    key: SendKey,
-    fate: Fate,
-}
-
-enum Fate {
+enum Place {
     /// It is among the batch's posts; this is its message.
-    Tried(Message),
+    Tried(ConnId, Message),
     /// It could not be tried, and is to come again before what comes after it.
-    Failed,
+    Failed(ConnId, Target, SendKey),
     /// It comes after one that failed.
     Held,
 }
@@ -242,17 +235,17 @@ impl Batch {
         match submission {
             Submission::Failed { link, to, key } => {
                 self.broken.insert((link, to.clone()));
-                Place { link, to, key, fate: Fate::Failed }
+                Place::Failed(link, to, key)
             }
             Submission::Post { link, post } => {
-                let (to, key) = (post.message.to.clone(), post.message.key.clone());
+                let (to, key) = (&post.message.to, &post.message.key);
                 let broken = !self.broken.is_empty() && self.broken.contains(&(link, to.clone()));
-                if broken || !order.admits(link, &to, &key) {
-                    return Place { link, to, key, fate: Fate::Held };
+                if broken || !order.admits(link, to, key) {
+                    return Place::Held;
                 }
-                let fate = Fate::Tried(post.message.clone());
+                let message = post.message.clone();
                 self.posts.push(post);
-                Place { link, to, key, fate }
+                Place::Tried(link, message)
             }
         }
     }
@@ -263,13 +256,25 @@ impl Batch {
         let mut stored = Vec::with_capacity(answers.len());
         let mut answers = answers.into_iter();
         for turn in self.turns {
-            let told = turn.places.into_iter().map(|place| match &place.fate {
-                Fate::Tried(_) => {
-                    let answer = answers.next().unwrap_or_else(|| Err(unavailable()));
-                    place.settle(answer, order, &mut stored)
+            let told = turn.places.into_iter().map(|place| match place {
+                Place::Tried(link, message) => match answers.next().unwrap_or_else(|| Err(unavailable())) {
+                    Ok(placed) => {
+                        stored.push(announced(message, &placed, link));
+                        Ok(placed)
+                    }
+                    Err(failure) => {
+                        // Whatever a client is told to retry is waited for; only a reused key is final.
+                        if failure.kind() != StoreErrorKind::KeyReused {
+                            order.failed(link, &message.to, &message.key);
+                        }
+                        Err(failure)
+                    }
+                },
+                Place::Failed(link, to, key) => {
+                    order.failed(link, &to, &key);
+                    Err(unavailable())
                 }
-                Fate::Failed => place.settle(Err(unavailable()), order, &mut stored),
-                Fate::Held => Err(StoreError::new(StoreErrorKind::OutOfOrder, "append")),
+                Place::Held => Err(StoreError::new(StoreErrorKind::OutOfOrder, "append")),
             });
             // Whoever asked may have gone; the posts are stored all the same.
             let _ = turn.answer.send(told.collect());
@@ -278,25 +283,6 @@ impl Batch {
             order.forget(link);
         }
         stored
-    }
-}
-
-impl Place {
-    fn settle(
-        self,
-        answer: Result<Placed, StoreError>,
-        order: &mut Order,
-        stored: &mut Vec<Stored>,
-    ) -> Result<Placed, StoreError> {
-        match (&answer, self.fate) {
-            (Ok(placed), Fate::Tried(message)) => stored.push(announced(message, placed, self.link)),
-            // Whatever a client is told to retry is waited for; only a reused key is final.
-            (Err(failure), _) if failure.kind() != StoreErrorKind::KeyReused => {
-                order.failed(self.link, &self.to, &self.key);
-            }
-            _ => {}
-        }
-        answer
     }
 }
 
