@@ -4,8 +4,7 @@
 
 use bytes::{Buf, Bytes};
 use prost::encoding::{
-    DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, encoded_len_varint,
-    key_len, skip_field,
+    DecodeContext, WireType, decode_key, decode_varint, encoded_len_varint, key_len, skip_field,
 };
 
 /// A body that does not decode.
@@ -134,16 +133,29 @@ impl Fields for Length {
 impl Fields for Vec<u8> {
     fn bytes(&mut self, tag: u32, value: &[u8]) {
         if !value.is_empty() {
-            encode_key(tag, WireType::LengthDelimited, self);
-            encode_varint(value.len() as u64, self);
+            varint(u64::from(tag << 3 | WireType::LengthDelimited as u32), self);
+            varint(value.len() as u64, self);
             self.extend_from_slice(value);
         }
     }
 
     fn int64(&mut self, tag: u32, value: i64) {
         if value != 0 {
-            encode_key(tag, WireType::Varint, self);
-            encode_varint(value.cast_unsigned(), self);
+            varint(u64::from(tag << 3 | WireType::Varint as u32), self);
+            varint(value.cast_unsigned(), self);
         }
     }
+}
+
+/// In one piece: looking for room with every byte takes longer than making them.
+fn varint(mut value: u64, out: &mut Vec<u8>) {
+    let mut bytes = [0; 10];
+    let mut len = 0;
+    while value >= 0x80 {
+        bytes[len] = 0x80 | value.to_le_bytes()[0];
+        value >>= 7;
+        len += 1;
+    }
+    bytes[len] = value.to_le_bytes()[0];
+    out.extend_from_slice(&bytes[..=len]);
 }

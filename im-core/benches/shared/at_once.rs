@@ -1,9 +1,9 @@
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use foldhash::fast::FixedState;
 use im_core::id::{MsgId, Uid, Version};
 use im_core::memory::MemoryStore;
 use im_core::message::{SendKey, TimelineId};
@@ -17,7 +17,7 @@ use im_core::time::Timestamp;
 #[derive(Default)]
 pub(super) struct AtOnce {
     /// Without a random seed, so that it takes the same steps each time.
-    heads: Mutex<HashMap<TimelineId, Version, BuildHasherDefault<DefaultHasher>>>,
+    heads: Mutex<HashMap<TimelineId, Version, FixedState>>,
     nodes: MemoryStore,
 }
 

@@ -4,8 +4,10 @@
 //! asks the store's cursors what the user's devices hold, because another node may have heard of it; then the head is pushed again as a hint,
 //! and after another deadline the vendor is asked to wake the devices. The message itself is always pulled.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
+
+use foldhash::fast::RandomState;
 
 use crate::id::{Uid, Version};
 use crate::time::Tick;
@@ -46,13 +48,16 @@ pub struct Due {
     pub newest: Version,
 }
 
+/// The seed of its hashes shows nowhere, since nothing goes through all users.
+type Users<T> = HashMap<Uid, T, RandomState>;
+
 /// The users with unacknowledged entries.
 #[derive(Debug)]
 pub struct Deliveries {
     limits: DeliveryLimits,
-    users: BTreeMap<Uid, Pending>,
+    users: Users<Pending>,
     /// How many of `users` each sender was the first to concern.
-    shares: BTreeMap<Uid, usize>,
+    shares: Users<usize>,
     deadlines: BTreeSet<(Tick, Uid)>,
 }
 
@@ -68,7 +73,7 @@ struct Pending {
 impl Deliveries {
     /// Nothing pending.
     pub fn new(limits: DeliveryLimits) -> Self {
-        Self { limits, users: BTreeMap::new(), shares: BTreeMap::new(), deadlines: BTreeSet::new() }
+        Self { limits, users: Users::default(), shares: Users::default(), deadlines: BTreeSet::new() }
     }
 
     /// An entry of `sender`'s was stored in `uid`'s timeline.
@@ -260,7 +265,7 @@ mod tests {
         deliveries.stored(at(1), &Uid::new("nobody 9").unwrap(), Version(1), &spammer);
         assert_eq!(
             deliveries.shares,
-            BTreeMap::from([(spammer, 2), (alice(), 1)]),
+            Users::from_iter([(spammer, 2), (alice(), 1)]),
             "a place that is free again can be taken"
         );
     }

@@ -28,8 +28,12 @@ pub struct Stored {
 /// The users whose links [`plan`] needs to know: both ends of each message. Messages that follow one another between the same two, as
 /// those of one link mostly do, name them once.
 pub fn audience(stored: &[Stored]) -> Vec<Uid> {
-    let ends = |run: &[Stored]| [Some(run[0].message.from.clone()), receiver(&run[0]).cloned()];
-    stored.chunk_by(same_ends).flat_map(ends).flatten().collect()
+    let mut users = Vec::with_capacity(2 * stored.len());
+    for run in stored.chunk_by(same_ends) {
+        users.push(run[0].message.from.clone());
+        users.extend(receiver(&run[0]).cloned());
+    }
+    users
 }
 
 /// A push for every link of every receiver, and for every other link of every sender, in the order of `stored`. `routes` are those

@@ -182,12 +182,7 @@ impl Logic {
     /// Dropping the futures withdraws no message; replies and acknowledgements in them are lost.
     pub fn serve(self: &Arc<Self>, turn: Turn) -> Vec<BoxFuture<'static, Vec<Reply>>> {
         let mut groups = Vec::with_capacity(2);
-        let mut by_command: BTreeMap<CmdId, Vec<Request>> = BTreeMap::new();
-        for request in turn.requests {
-            let cmd = if room::is_room(request.ticket.cmd) { CmdId::ROOM_SEND } else { request.ticket.cmd };
-            by_command.entry(cmd).or_default().push(request);
-        }
-        for (cmd, requests) in by_command {
+        for (cmd, requests) in by_command(turn.requests) {
             groups.push(match cmd {
                 CmdId::C2C_SEND => c2c::send(self, requests).boxed(),
                 _ => self.serve_command(cmd, requests),
@@ -260,6 +255,24 @@ impl std::fmt::Debug for Logic {
 /// Runs all of a server's background futures in one.
 pub async fn run_all(background: Background) {
     join_all(background).await;
+}
+
+/// The requests of each command, those of all rooms together. A turn's are mostly of one, and then stay as they are.
+fn by_command(requests: Vec<Request>) -> BTreeMap<CmdId, Vec<Request>> {
+    let cmd_of = |request: &Request| match request.ticket.cmd {
+        cmd if room::is_room(cmd) => CmdId::ROOM_SEND,
+        cmd => cmd,
+    };
+    let mut commands = BTreeMap::new();
+    match requests.first().map(cmd_of) {
+        Some(only) if requests.iter().all(|request| cmd_of(request) == only) => {
+            commands.insert(only, requests);
+        }
+        _ => requests.into_iter().for_each(|request| {
+            commands.entry(cmd_of(&request)).or_insert_with(Vec::new).push(request);
+        }),
+    }
+    commands
 }
 
 /// Nothing here panics while it holds a lock, and if it did, the data are still those of the last whole step.

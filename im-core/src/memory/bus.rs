@@ -55,11 +55,7 @@ impl Drop for MemoryBus {
 #[async_trait]
 impl Bus for MemoryBus {
     async fn publish(&self, batch: Vec<Delivery>) -> Result<(), BusError> {
-        let mut by_node: BTreeMap<NodeId, Vec<Delivery>> = BTreeMap::new();
-        for delivery in batch {
-            by_node.entry(delivery.node).or_default().push(delivery);
-        }
-        for (node, batch) in by_node {
+        for (node, batch) in by_node(batch) {
             if let Some(queue) = self.queue(node) {
                 queue.put(batch, self.capacity);
             }
@@ -74,6 +70,20 @@ impl Bus for MemoryBus {
         }
         Ok(Box::pin(Batches(queue)))
     }
+}
+
+/// The parcels of each node. A server of one process has one node, whose batch stays as it is.
+fn by_node(batch: Vec<Delivery>) -> BTreeMap<NodeId, Vec<Delivery>> {
+    let mut nodes = BTreeMap::new();
+    match batch.first().map(|delivery| delivery.node) {
+        Some(only) if batch.iter().all(|delivery| delivery.node == only) => {
+            nodes.insert(only, batch);
+        }
+        _ => batch.into_iter().for_each(|delivery| {
+            nodes.entry(delivery.node).or_insert_with(Vec::new).push(delivery);
+        }),
+    }
+    nodes
 }
 
 #[derive(Debug, Default)]
