@@ -135,7 +135,8 @@ fn a_store_grows_by_tens_and_is_measured_at_each_size() {
 
 #[test]
 fn one_who_reads_nothing_costs_the_others_no_message() {
-    let report = of_both(&["slow", "--members", "10", "--rate", "100", "--flood", "20000", "--reads", "1000"]);
+    let report =
+        of_both(&["slow", "--members", "10", "--rate", "100", "--flood", "20000", "--reads", "1000"]);
     // Nine of ten are expected to have everything; without the slow one all ten.
     let each = |of: &Value, members: f64| number(&of["delivered"]) / members;
     let (with, without) = (each(&report, 9.0), each(&report["floor"], 10.0));

@@ -61,6 +61,19 @@ impl Link {
         Ok(Some(buffer))
     }
 
+    /// Writes what the peer takes at once, unless something waits before it; how much that was.
+    pub(super) fn write_directly(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !self.open || !self.out.is_empty() {
+            return Ok(0);
+        }
+        match self.stream.write(bytes) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                Ok(0)
+            }
+            written => written,
+        }
+    }
+
     fn compact(&mut self) {
         if self.written > COMPACT {
             self.out.drain(..self.written);

@@ -158,6 +158,26 @@ impl Net {
         Some(&mut at.out)
     }
 
+    /// Writes bytes that go to many links, without a copy of what a link takes at once.
+    pub(crate) fn write_shared(
+        &mut self,
+        id: LinkId,
+        bytes: &[u8],
+        script: &mut impl Script,
+    ) -> Result<(), Fault> {
+        let Some(link) = self.links.get_mut(id) else { return Ok(()) };
+        match link.write_directly(bytes) {
+            Ok(written) if written == bytes.len() => {}
+            Ok(written) => {
+                if let Some(out) = self.out(id) {
+                    out.extend_from_slice(&bytes[written..]);
+                }
+            }
+            Err(error) => return self.gone(id, &error.to_string(), script),
+        }
+        Ok(())
+    }
+
     /// Runs a script until it is done.
     pub(crate) fn run(&mut self, script: &mut impl Script) -> Result<(), Fault> {
         let mut events = Events::with_capacity(EVENTS);
