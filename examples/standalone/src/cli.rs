@@ -5,6 +5,7 @@ use im_core::id::Uid;
 use serde::Serialize;
 
 use crate::settings::Kick;
+use crate::store::StoreArgs;
 
 /// An instant-messaging server in one process, with its data in one directory.
 ///
@@ -26,6 +27,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Prints a token for each user, one a line, for the server's own authenticator; also while the server runs.
     Token(TokenArgs),
+    /// Copies, compares and counts stores on which no server is running.
+    Store(StoreArgs),
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@ mod output;
 mod secret;
 mod serve;
 mod settings;
+mod store;
 mod token;
 
 use std::process::ExitCode;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     let outcome = match &cli.command {
         None => serve::run(&settings),
         Some(Command::Token(args)) => token::run(&settings, args),
+        Some(Command::Store(args)) => return store::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

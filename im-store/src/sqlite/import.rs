@@ -6,7 +6,7 @@ use im_core::id::Version;
 use im_core::message::TimelineId;
 use im_core::storage::{CursorAck, Head, HeldNode, Import, Misfit, Row, RowKind, StoreError, StoredPost};
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{Connection, Row as _, SqliteConnection};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection};
 
 use super::fault::came_twice;
 use super::rows::Rows;
@@ -23,6 +23,10 @@ const CACHE: &str = "-262144";
 /// Pages that the write-ahead log gathers before they are copied into the database: 256 MiB.
 const CHECKPOINT_PAGES: &str = "65536";
 
+/// Rows that are committed together. Every batch changes most pages of a timeline index that has more owners than it has rows, and each commit
+/// writes them all.
+const COMMIT_ROWS: usize = 1 << 19;
+
 /// An [`Import`] into an SQLite database; see [`SqliteOptions::import`]. It holds the database's lock until it is finished or dropped.
 ///
 /// Nothing is fsynced before [`finish`](Import::finish) but the mark that the database is unfinished. No call has a deadline.
@@ -31,6 +35,8 @@ pub struct SqliteImport {
     connection: SqliteConnection,
     path: PathBuf,
     turn: RowKind,
+    /// Rows since the last commit. There is a transaction exactly if it is above 0.
+    uncommitted: usize,
     _lock: FileLock,
 }
 
@@ -49,12 +55,14 @@ pub(super) async fn begin(options: SqliteOptions) -> Result<SqliteImport, OpenEr
     }
     // The mark is on the disk. What follows has time until the import is finished.
     sqlx::query("PRAGMA synchronous = NORMAL").execute(&mut connection).await.map_err(refused)?;
-    Ok(SqliteImport { connection, path, turn: RowKind::default(), _lock: lock })
+    Ok(SqliteImport { connection, path, turn: RowKind::default(), uncommitted: 0, _lock: lock })
 }
 
 /// For many big transactions.
 fn bulk(writing: SqliteConnectOptions) -> SqliteConnectOptions {
-    writing.pragma("cache_size", CACHE).pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+    let bulk = writing.pragma("cache_size", CACHE).pragma("wal_autocheckpoint", CHECKPOINT_PAGES);
+    // A commit of half a million rows is slow, and no reason to warn.
+    bulk.disable_statement_logging()
 }
 
 /// Whether an import into the database was begun and not finished.
@@ -90,9 +98,12 @@ impl Import for SqliteImport {
 }
 
 impl SqliteImport {
-    /// Stores rows in one transaction, kind by kind.
+    /// Stores rows, kind by kind.
     async fn take(&mut self, rows: Vec<Row>) -> Result<(), Fault> {
-        let mut transaction = self.connection.begin().await?;
+        if self.uncommitted == 0 {
+            sqlx::query("BEGIN IMMEDIATE").execute(&mut self.connection).await?;
+        }
+        self.uncommitted += rows.len().max(1);
         let mut rows = rows.into_iter().peekable();
         while let Some(row) = rows.peek() {
             let kind = row.kind();
@@ -104,12 +115,23 @@ impl SqliteImport {
             while let Some(row) = rows.next_if(|row| row.kind() == kind) {
                 same.take(row);
             }
-            same.store(&mut transaction).await.map_err(misfit_if_twice)?;
+            same.store(&mut self.connection).await.map_err(misfit_if_twice)?;
         }
-        Ok(transaction.commit().await?)
+        if self.uncommitted >= COMMIT_ROWS {
+            self.commit().await?;
+        }
+        Ok(())
     }
 
-    async fn complete(self: Box<Self>) -> Result<(), Fault> {
+    async fn commit(&mut self) -> Result<(), Fault> {
+        if std::mem::take(&mut self.uncommitted) > 0 {
+            sqlx::query("COMMIT").execute(&mut self.connection).await?;
+        }
+        Ok(())
+    }
+
+    async fn complete(mut self: Box<Self>) -> Result<(), Fault> {
+        self.commit().await?;
         let Self { mut connection, path, _lock, .. } = *self;
         check_heads(&mut connection).await?;
         // From here on what is committed lasts, and with it what was written before.

@@ -1,0 +1,42 @@
+use im_core::transfer::{self, Counts, PageLimits};
+
+use super::failure::Failure;
+use super::interrupts::Interrupts;
+use super::location::Location;
+use super::progress::{Progress, float};
+use super::verify;
+use crate::output;
+
+/// Copies a store, and compares the two if asked to.
+pub(super) async fn run(from: &Location, to: &Location, verifies: bool) -> Result<(), Failure> {
+    if from.is(to) {
+        return Err(Failure::Same(from.clone(), to.clone()));
+    }
+    let mut interrupts = Interrupts::listen()?;
+    let source = from.open().await?;
+    let import = to.import().await?;
+    let mut progress = Progress::new("copied");
+    let mut show = |counts: &Counts| progress.show(counts);
+    let copy = transfer::copy(source.store(), import, PageLimits::default(), &mut show);
+    let copied = interrupts.stop(copy).await.ok_or_else(|| Failure::CopyInterrupted(to.clone()))?;
+    let counts = copied.map_err(|failure| Failure::Copy(to.clone(), failure))?;
+    let seconds = progress.end();
+    let per_s = float(counts.messages) / seconds;
+    output::line(&format!("copied {} seconds={seconds:.1} messages_per_s={per_s:.0}", words(&counts)))?;
+    if verifies {
+        let copy = to.open().await?;
+        verify::compare(source.store(), copy.store(), &mut interrupts).await?;
+        copy.close().await;
+    }
+    source.close().await;
+    Ok(())
+}
+
+/// Counts as a contract line has them.
+pub(super) fn words(counts: &Counts) -> String {
+    let Counts { users, groups, messages, entries, content_bytes, cursors, nodes, .. } = counts;
+    format!(
+        "users={users} groups={groups} messages={messages} entries={entries} content_bytes={content_bytes} \
+         cursors={cursors} nodes={nodes}"
+    )
+}

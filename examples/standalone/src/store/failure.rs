@@ -1,0 +1,44 @@
+use std::io;
+
+use im_core::storage::StoreError;
+use im_core::transfer::{CopyError, VerifyError};
+use im_store::sqlite::OpenError;
+
+use super::location::Location;
+
+/// Why a command did not come to a good end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("{0} and {1} are the same store")]
+    Same(Location, Location),
+    #[error("there is no store at {0}")]
+    Missing(Location),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(
+        "{0} is an unfinished copy, which no server opens. Copy again, after making room if there was none; that begins anew. Or remove it"
+    )]
+    Copy(Location, #[source] CopyError),
+    #[error(
+        "interrupted. {0} is an unfinished copy, which no server opens. Copy again, which begins anew, or remove it"
+    )]
+    CopyInterrupted(Location),
+    #[error("interrupted")]
+    Interrupted,
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    #[error("the store cannot be read")]
+    Read(#[source] StoreError),
+    #[error("the stores are different")]
+    Different,
+    #[error("cannot write to standard output")]
+    Output(#[from] io::Error),
+    #[error("cannot listen for signals")]
+    Signals(#[source] io::Error),
+}
+
+impl Failure {
+    pub(super) fn is_interruption(&self) -> bool {
+        matches!(self, Self::CopyInterrupted(_) | Self::Interrupted)
+    }
+}

@@ -1,0 +1,76 @@
+//! `im-standalone store …`: copies a stopped store into another, compares two, says what one holds.
+
+mod copy;
+mod failure;
+mod interrupts;
+mod location;
+mod progress;
+mod stat;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use crate::{FAILED, output};
+use failure::Failure;
+use location::Location;
+
+#[derive(Debug, Args)]
+pub(crate) struct StoreArgs {
+    #[command(subcommand)]
+    command: StoreCommand,
+}
+
+/// A store is named by its kind and its place: sqlite:FILE. No server may be running on it.
+#[derive(Debug, Subcommand)]
+enum StoreCommand {
+    /// Copies a store into a new one, of whatever kind, and compares the two.
+    ///
+    /// A copy that fails or is interrupted leaves TO unfinished: no server opens it. Copy again, which begins anew, or remove it.
+    Copy {
+        /// The store to copy. It is not changed.
+        from: Location,
+        /// Where the copy goes: there must be none yet, or an unfinished one.
+        to: Location,
+        /// Do not compare the stores afterwards.
+        #[arg(long)]
+        no_verify: bool,
+    },
+    /// Compares two stores: exit code 0 if they answer alike, 3 if not, with the first differences.
+    Verify {
+        /// The one.
+        first: Location,
+        /// The other.
+        second: Location,
+    },
+    /// Counts what a store holds, by reading all of it.
+    Stat {
+        /// The store.
+        store: Location,
+    },
+}
+
+/// Two stores answer differently.
+const DIFFERENT: u8 = 3;
+
+/// A signal ended it: 128 and SIGINT's number, as a shell says it.
+const INTERRUPTED: u8 = 130;
+
+/// Does what was asked; how the process ends.
+#[tokio::main]
+pub(crate) async fn run(args: &StoreArgs) -> ExitCode {
+    let outcome = match &args.command {
+        StoreCommand::Copy { from, to, no_verify } => copy::run(from, to, !no_verify).await,
+        StoreCommand::Verify { first, second } => verify::run(first, second).await,
+        StoreCommand::Stat { store } => stat::run(store).await,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Different) => ExitCode::from(DIFFERENT),
+        Err(failure) => {
+            let code = if failure.is_interruption() { INTERRUPTED } else { FAILED };
+            output::complain(&failure, code)
+        }
+    }
+}

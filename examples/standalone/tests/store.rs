@@ -1,0 +1,181 @@
+//! `im-standalone store …` as a script sees it.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use im_core::id::{ClientMsgId, DeviceId, MsgId, Uid, Version};
+use im_core::message::{ContentType, Message, SendKey, Target, TimelineId};
+use im_core::storage::{CursorAck, Cursors as _, Nodes as _, Post, Timelines as _};
+use im_core::time::Timestamp;
+use im_proto::CmdId;
+use im_store::sqlite::SqliteStore;
+
+fn command(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_im-standalone"));
+    for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("IM_")) {
+        command.env_remove(key);
+    }
+    command.env_remove("RUST_LOG").current_dir(dir).stdin(Stdio::null());
+    command.arg("store").args(args);
+    command
+}
+
+/// The exit code, standard output, and standard error.
+fn run(dir: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = command(dir, args).output().unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+fn uid(number: usize) -> Uid {
+    Uid::new(&format!("user {}", number % 7)).unwrap()
+}
+
+fn post(number: usize) -> Post {
+    let (from, to) = (uid(number), uid(number / 7 + number));
+    let message = Message {
+        msgid: MsgId(i64::try_from(number).unwrap()),
+        kind: CmdId::C2C_SEND,
+        from: from.clone(),
+        to: Target::User(to.clone()),
+        key: SendKey::Client(ClientMsgId::new(&format!("key {number}")).unwrap()),
+        content_type: ContentType(0),
+        content: vec![b'x'; 100].into(),
+        sent_at: Timestamp(7),
+    };
+    let copy = (from != to).then_some(TimelineId::User(to));
+    Post { message, home: TimelineId::User(from), copy }
+}
+
+/// A store of so many messages, a cursor and a node number.
+fn fill(file: &Path, messages: usize) {
+    append(file, 0..messages, "a");
+}
+
+#[tokio::main]
+async fn append(file: &Path, messages: std::ops::Range<usize>, holder: &str) {
+    let store = SqliteStore::open(file).await.unwrap();
+    let messages: Vec<_> = messages.map(post).collect();
+    for posts in messages.chunks(512) {
+        for answer in store.append(posts.to_vec()).await {
+            answer.unwrap();
+        }
+    }
+    let (uid, device) = (uid(0), DeviceId::new("phone").unwrap());
+    let ack = CursorAck { timeline: TimelineId::User(uid.clone()), uid, device, version: Version(1) };
+    store.ack(vec![ack]).await.remove(0).unwrap();
+    store.lease_node(holder, Timestamp(1), Duration::from_secs(1)).await.unwrap();
+    store.close().await;
+}
+
+#[test]
+fn a_copy_is_compared_and_a_second_look_finds_it_equal() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(&dir.path().join("a.db"), 700);
+    let counts = "users=7 groups=0 messages=700 entries=1295 content_bytes=70000 cursors=1 nodes=1";
+    let (code, out, err) = run(dir.path(), &["copy", "sqlite:a.db", "sqlite:b.db"]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    let lines: Vec<_> = out.lines().map(|line| line.split(" seconds=").next().unwrap()).collect();
+    assert_eq!(lines, [format!("copied {counts}"), format!("equal {counts}")]);
+    assert_eq!(run(dir.path(), &["verify", "sqlite:a.db", "sqlite:b.db"]).0, Some(0));
+    let stat = run(dir.path(), &["stat", "sqlite:b.db"]);
+    assert_eq!((stat.0, stat.1), (Some(0), format!("{counts}\n")));
+}
+
+#[test]
+fn a_difference_is_named_and_exits_3() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (dir.path().join("a.db"), dir.path().join("b.db"));
+    fill(&a, 70);
+    assert_eq!(run(dir.path(), &["copy", "--no-verify", "sqlite:a.db", "sqlite:b.db"]).0, Some(0));
+    append(&b, 70..71, "b");
+    let (code, out, _) = run(dir.path(), &["verify", "sqlite:a.db", "sqlite:b.db"]);
+    assert_eq!(code, Some(3), "{out}");
+    for line in [
+        "the timeline of user \"user 0\": 0 to 18 in the first store, 0 to 19 in the second",
+        "the timeline of user \"user 0\": the entries differ from version 19 on",
+        "70 messages in the first store, 71 in the second",
+        "node unknown in the first store, 1 held by \"b\", epoch 1, until 1001 ms in the second",
+    ] {
+        assert!(out.lines().any(|came| came == line), "{line}\n{out}");
+    }
+}
+
+#[test]
+fn what_cannot_be_copied_is_named_and_nothing_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(&dir.path().join("a.db"), 10);
+    fill(&dir.path().join("full.db"), 10);
+    std::fs::hard_link(dir.path().join("a.db"), dir.path().join("same.db")).unwrap();
+    std::fs::write(dir.path().join("text.db"), "no database at all, but a text of some length").unwrap();
+    let cases = [
+        (["sqlite:a.db", "sqlite:./a.db"], 1, "are the same store"),
+        (["sqlite:a.db", "sqlite:same.db"], 1, "are the same store"),
+        (["sqlite:none.db", "sqlite:new.db"], 1, "there is no store at sqlite:none.db"),
+        (["sqlite:a.db", "sqlite:full.db"], 1, "full.db holds a store already"),
+        (["sqlite:text.db", "sqlite:new.db"], 1, "text.db is damaged or no database of this library"),
+        (["sqlite:a.db", "sqlite:no-dir/new.db"], 1, "no-dir/new.db"),
+        (["sqlite:a.db", "sqlite:"], 2, "expected sqlite:FILE"),
+        (["a.db", "sqlite:new.db"], 2, "expected sqlite:FILE"),
+    ];
+    for (stores, expected, named) in cases {
+        let (code, out, err) = run(dir.path(), &["copy", stores[0], stores[1]]);
+        assert_eq!((code, out.as_str()), (Some(expected), ""), "{stores:?}: {err}");
+        assert!(err.contains(named), "{stores:?}: {err}");
+    }
+    assert!(!dir.path().join("new.db").exists() && !dir.path().join("none.db").exists());
+}
+
+#[tokio::test]
+async fn a_store_in_use_is_not_copied() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(dir.path().join("a.db")).await.unwrap();
+    let (code, _, err) = run(dir.path(), &["copy", "sqlite:a.db", "sqlite:b.db"]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("another server is running on a.db"), "{err}");
+    store.close().await;
+}
+
+#[test]
+fn an_interrupted_copy_is_not_served_from_and_can_be_begun_again() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(&dir.path().join("a.db"), 60_000);
+    let args = ["copy", "sqlite:a.db", "sqlite:b.db"];
+    let mut copy = command(dir.path(), &args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    while !dir.path().join("b.db-wal").metadata().is_ok_and(|log| log.len() > 0) {
+        assert!(Instant::now() < until && copy.try_wait().unwrap().is_none(), "the copy does not begin");
+    }
+    let kill = format!("kill -s INT {}", copy.id());
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    let Output { status, stdout, stderr } = copy.wait_with_output().unwrap();
+    let said = String::from_utf8(stderr).unwrap();
+    assert_eq!((status.code(), stdout), (Some(130), Vec::new()), "{said}");
+    assert!(said.contains("interrupted. sqlite:b.db is an unfinished copy"), "{said}");
+
+    let (code, _, err) = run(dir.path(), &["stat", "sqlite:b.db"]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("b.db is an unfinished copy"), "{err}");
+    let (code, _, err) = run(dir.path(), &args);
+    assert_eq!(code, Some(0), "{err}");
+}
+
+#[test]
+fn a_copy_without_room_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(&dir.path().join("a.db"), 20_000);
+    // No file may grow beyond 1 MiB; the signal that says so is ignored, so that writing fails instead.
+    let shell = "trap '' XFSZ; ulimit -f 1024; exec \"$0\" store copy sqlite:a.db sqlite:b.db";
+    let output = Command::new("sh")
+        .args(["-c", shell, env!("CARGO_BIN_EXE_im-standalone")])
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout), (Some(1), Vec::new()), "{said}");
+    assert!(said.contains("sqlite:b.db is an unfinished copy"), "{said}");
+    assert!(said.contains("after making room"), "{said}");
+    assert!(run(dir.path(), &["stat", "sqlite:b.db"]).2.contains("b.db is an unfinished copy"));
+}
