@@ -282,7 +282,7 @@ pub(crate) struct SuiteArgs {
     /// Only these rows of the table, such as 1,2,8.
     #[arg(long, value_name = "ROWS", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
-    /// Take what is finished in --json-out from there, and run only the rest.
+    /// Take what is finished in --json-out from there, also rows that --only leaves out, and run only the rest.
     #[arg(long, requires = "json_out")]
     pub(crate) resume: bool,
     /// Where each scenario's JSON object goes, as ROW.json, with all of them in suite.jsonl and the table in suite.md.

@@ -31,21 +31,46 @@ struct Done {
 pub(crate) fn run(args: &SuiteArgs) -> Result<(), Fault> {
     let program = std::env::current_exe().map_err(|error| Fault::system("where is this program", &error))?;
     let rows = chosen(&args.only)?;
-    if let Some(directory) = &args.json_out {
-        fs::create_dir_all(directory).map_err(|error| Fault::system("cannot make --json-out", &error))?;
-    }
+    prepare(args, &rows)?;
     let mut done: Vec<Done> = Vec::new();
-    for (at, row) in rows.iter().enumerate() {
-        let progress = Progress::new(format!("suite, row {}, {} of {}", row.id, at + 1, rows.len()));
-        progress.note(row.title);
-        done.push(finished_before(args, row).map_or_else(|| run_row(args, &program, row, &progress), Ok)?);
-        publish(args, &done)?;
+    for row in ROWS {
+        if let Some(before) = finished_before(args, row) {
+            done.push(before);
+        } else if let Some(at) = rows.iter().position(|chosen| chosen.id == row.id) {
+            let progress = Progress::new(format!("suite, row {}, {} of {}", row.id, at + 1, rows.len()));
+            progress.note(row.title);
+            let ran = run_row(args, &program, row, &progress)?;
+            keep(args, &ran)?;
+            done.push(ran);
+            publish(args, &done)?;
+        }
     }
+    publish(args, &done)?;
     let table = Table::of(&done, &command_line(args)).to_string();
     let mut out = std::io::stdout().lock();
     let written = out.write_all(table.as_bytes()).and_then(|()| out.flush());
     written.map_err(|error| Fault::system("standard output", &error))?;
     verdict(&done)
+}
+
+/// Finds out before the first row whether what comes of them can be written, and removes what is to be measured anew.
+fn prepare(args: &SuiteArgs, rows: &[&Row]) -> Result<(), Fault> {
+    if let Some(file) = &args.markdown {
+        let text =
+            fs::read_to_string(file).map_err(|error| Fault::system("cannot read --markdown", &error))?;
+        table::placed(&text, "")?;
+    }
+    let Some(directory) = &args.json_out else { return Ok(()) };
+    fs::create_dir_all(directory).map_err(|error| Fault::system("cannot make --json-out", &error))?;
+    for row in rows.iter().filter(|_| !args.resume) {
+        match fs::remove_file(file_of(directory, row)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Fault::system("cannot write to --json-out", &error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn chosen(only: &[String]) -> Result<Vec<&'static Row>, Fault> {
@@ -124,21 +149,30 @@ fn fault_of(code: Option<i32>, said: &str) -> Option<Fault> {
     }
 }
 
+/// Writes a row that succeeded, for another run to go on from.
+fn keep(args: &SuiteArgs, done: &Done) -> Result<(), Fault> {
+    if let (Some(directory), Done { row, report: Some(report), fault: None, .. }) = (&args.json_out, done) {
+        write(&file_of(directory, row), &format!("{report}\n"))?;
+    }
+    Ok(())
+}
+
 /// Writes what there is so far: a suite that is ended early leaves what it has.
 fn publish(args: &SuiteArgs, done: &[Done]) -> Result<(), Fault> {
-    let fault = |error: std::io::Error| Fault::system("cannot write the results", &error);
     let table = Table::of(done, &command_line(args)).to_string();
     if let Some(file) = &args.markdown {
-        let text = fs::read_to_string(file).map_err(fault)?;
-        fs::write(file, table::placed(&text, &table)?).map_err(fault)?;
+        let text =
+            fs::read_to_string(file).map_err(|error| Fault::system("cannot read --markdown", &error))?;
+        write(file, &table::placed(&text, &table)?)?;
     }
     let Some(directory) = &args.json_out else { return Ok(()) };
-    if let Some(Done { row, report: Some(report), fault: None, .. }) = done.last() {
-        fs::write(file_of(directory, row), format!("{report}\n")).map_err(fault)?;
-    }
     let lines: String = done.iter().map(|done| format!("{}\n", line(done))).collect();
-    fs::write(directory.join("suite.jsonl"), lines).map_err(fault)?;
-    fs::write(directory.join("suite.md"), table).map_err(fault)
+    write(&directory.join("suite.jsonl"), &lines)?;
+    write(&directory.join("suite.md"), &table)
+}
+
+fn write(file: &Path, text: &str) -> Result<(), Fault> {
+    fs::write(file, text).map_err(|error| Fault::system("cannot write the results", &error))
 }
 
 fn line(done: &Done) -> Value {
