@@ -3,6 +3,7 @@
 //! | feature | adapter | for |
 //! |---|---|---|
 //! | `sqlite` | `sqlite::SqliteStore` | a server of one process: nothing to install, every ack fsynced |
+//! | `log` | `log::LogStore` | the same, several times as fast: a checksummed log with an index of its own |
 //! | `sqlite` | `sqlite_local::SqliteLocalStore` | a client: its timeline and what it has still to send |
 //!
 //! An adapter keeps the contracts of [`im_core::storage`] and is tested with the suite of
@@ -29,6 +30,14 @@ assert_eq!(heads[0].head.0, 0, "nobody has written to alice yet");
 ```"#
 )]
 
+#[cfg(any(feature = "sqlite", feature = "log"))]
+mod file;
+#[cfg(any(feature = "sqlite", feature = "log"))]
+mod lock;
+#[cfg(feature = "log")]
+pub mod log;
+#[cfg(any(feature = "sqlite", feature = "log"))]
+mod name;
 #[cfg(feature = "sqlite")]
 mod sql;
 #[cfg(feature = "sqlite")]

@@ -9,7 +9,7 @@ use im_core::message::{Digest, Message, SendKey, Target, TimelineId};
 use im_core::storage::{Found, Misfit, Place, Placed, Post, StoreError, StoreErrorKind, StoredPost};
 use im_core::time::Timestamp;
 
-use super::name;
+use crate::name;
 
 /// What the store has that concerns a batch.
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::{Fault, SqliteStore};
-use crate::sql::name;
+use crate::name;
 
 pub(super) const PAGE: &str = "SELECT p.name, c.last_version, c.last_msgid, c.last_at, c.unread FROM conversations c \
      JOIN owners p ON p.id = c.peer WHERE c.owner = (SELECT id FROM owners WHERE name = ?) AND c.last_version < ? \

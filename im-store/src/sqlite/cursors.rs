@@ -10,7 +10,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::rows::Rows;
 use super::{Fault, SqliteStore, lookup};
-use crate::sql::name;
+use crate::name;
 
 #[async_trait]
 impl Cursors for SqliteStore {

@@ -13,7 +13,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::rows::Query;
 use super::{Fault, SqliteStore, read};
-use crate::sql::name;
+use crate::name;
 
 pub(super) const TIMELINES: &str =
     "SELECT id, name, floor, head FROM owners WHERE id > ? AND head > 0 ORDER BY id LIMIT ?";

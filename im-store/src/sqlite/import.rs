@@ -11,8 +11,9 @@ use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection};
 use super::fault::came_twice;
 use super::rows::Rows;
 use super::{Fault, FileLock, OpenError, SqliteOptions, append, cursors, lookup, open};
-use crate::sql::file::sync_directory;
-use crate::sql::{name, plan};
+use crate::file::sync_directory;
+use crate::name;
+use crate::sql::plan;
 
 /// There as long as the import is not finished. It says how far each timeline has to come.
 const MARK: &str = "CREATE TABLE unfinished_import (owner INTEGER PRIMARY KEY, head INTEGER NOT NULL) STRICT";

@@ -12,7 +12,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::Fault;
 use super::rows::{Query, Rows};
-use crate::sql::name;
+use crate::name;
 use crate::sql::plan::KnownOwner;
 
 /// An owner's row.

@@ -33,7 +33,6 @@ mod cursors;
 mod export;
 mod fault;
 mod import;
-mod lock;
 mod lookup;
 mod nodes;
 mod open;
@@ -53,8 +52,8 @@ pub use import::SqliteImport;
 pub use open::OpenError;
 pub use options::SqliteOptions;
 
+use crate::lock::FileLock;
 use fault::Fault;
-use lock::FileLock;
 use writer::Writer;
 
 /// A [`Store`](im_core::storage::Store) in one SQLite database.

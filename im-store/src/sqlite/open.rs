@@ -8,8 +8,9 @@ use sqlx::{ConnectOptions, SqlSafeStr, SqliteConnection, SqlitePool};
 
 use super::fault::{is_damage, is_foreign};
 use super::import::is_unfinished;
-use super::{FileLock, SqliteOptions, SqliteStore, Writer};
-use crate::sql::file::{create_private, sync_directory};
+use super::{SqliteOptions, SqliteStore, Writer};
+use crate::file::{create_private, sync_directory};
+use crate::lock::FileLock;
 
 /// The page size of a new database: SQLite's default.
 const PAGE_SIZE: u32 = 4096;

@@ -10,7 +10,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::lookup::Owner;
 use super::{Fault, SqliteStore, lookup};
-use crate::sql::name;
+use crate::name;
 
 pub(super) const ENTRIES: &str = "SELECT e.version, m.msgid, m.kind, s.name, t.name, m.send_key, m.content_type, m.content, \
      m.sent_at, m.withdrawn_at FROM entries e JOIN messages m ON m.id = e.message \

@@ -11,7 +11,7 @@ use sqlx::{ConnectOptions, SqlSafeStr, SqlitePool};
 
 use super::SqliteLocalStore;
 use super::fault::{is_damage, is_locked};
-use crate::sql::file::{create_private, sync_directory};
+use crate::file::{create_private, sync_directory};
 
 /// How long the lock of a process that is just ending is waited for.
 const BUSY: Duration = Duration::from_secs(1);

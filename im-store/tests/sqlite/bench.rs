@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,13 @@ use im_store::sqlite::{SqliteOptions, SqliteStore};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
+
+pub(crate) type Subject = SqliteStore;
+
+/// Opens a database for the tests that every store of its kind has to pass.
+pub(crate) async fn open_subject(path: &Path) -> Subject {
+    SqliteStore::open(path).await.unwrap()
+}
 
 /// A database in a directory of its own.
 pub(crate) struct SqliteBench {

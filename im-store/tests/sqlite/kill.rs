@@ -1,5 +1,6 @@
 //! A process that appends is killed at moments that nothing chose. What it acknowledged has to be there afterwards.
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -7,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use im_core::id::{MsgId, Version};
 use im_core::storage::{Placed, Timelines};
-use im_store::sqlite::SqliteStore;
 
-use crate::posts::{assert_sound, direct, user};
+use crate::bench::{Subject, open_subject};
+use crate::posts::{assert_sound, direct, entries, user};
 
 const KILLS: i64 = 10;
+const WRITERS: i64 = 4;
 const NAMES: [&str; 5] = ["alice", "bob", "carol", "dave", "eve"];
 
 /// Set for the process that appends: the database, and the first msgid that it may use.
@@ -28,18 +30,29 @@ async fn a_kill_at_any_moment_loses_nothing_that_was_acknowledged() {
         acked.extend(append_until_killed(&path, round));
         assert!(acked.len() > first, "round {round} acknowledged nothing before the kill");
 
-        let store = SqliteStore::open(&path).await.unwrap();
-        let homes = acked.iter().map(|ack| (user(&ack.from), ack.msgid)).collect();
-        let found = store.locate(homes).await.unwrap();
-        assert!(found.into_iter().eq(acked.iter().map(|ack| Some(ack.home))), "home, round {round}");
-        let copies = acked.iter().map(|ack| (user(&ack.to), ack.msgid)).collect();
-        let found = store.locate(copies).await.unwrap();
-        assert!(found.into_iter().eq(acked.iter().map(|ack| Some(ack.copy))), "copy, round {round}");
+        let store = open_subject(&path).await;
+        assert_stored(&store, &acked).await;
         for name in NAMES {
             assert_sound(&store, name).await;
         }
         store.close().await;
     }
+}
+
+/// Every message stands where its ack said, in both timelines, and the newest are found there by their msgids.
+async fn assert_stored(store: &Subject, acked: &[Ack]) {
+    let mut places = HashMap::new();
+    for name in NAMES {
+        let entries = entries(store, name).await;
+        places.extend(entries.into_iter().map(|entry| ((name, entry.message.msgid), entry.version)));
+    }
+    for ack in acked {
+        assert_eq!(places.get(&(ack.from.as_str(), ack.msgid)), Some(&ack.home), "home of {}", ack.msgid);
+        assert_eq!(places.get(&(ack.to.as_str(), ack.msgid)), Some(&ack.copy), "copy of {}", ack.msgid);
+    }
+    let newest = &acked[acked.len().saturating_sub(200)..];
+    let found = store.locate(newest.iter().map(|ack| (user(&ack.to), ack.msgid)).collect()).await.unwrap();
+    assert!(found.into_iter().eq(newest.iter().map(|ack| Some(ack.copy))));
 }
 
 /// What the process said before it died.
@@ -103,16 +116,18 @@ fn kill_after(child: &mut Child, delay: Duration) {
 #[tokio::test(flavor = "multi_thread")]
 async fn appends_if_told_to() {
     let (Ok(path), Ok(first)) = (std::env::var(DATABASE), std::env::var(FIRST_MSGID)) else { return };
-    let store = SqliteStore::open(path).await.unwrap();
+    let store = open_subject(path.as_ref()).await;
     let first: i64 = first.parse().unwrap();
-    let writers = (0..4).map(|writer| write_forever(&store, first + writer * 200_000));
+    let writers = (0..WRITERS).map(|writer| write_forever(&store, first + writer));
     futures::future::join_all(writers).await;
 }
 
-async fn write_forever(store: &SqliteStore, first: i64) {
-    let mut next = first;
+/// The writers' msgids are interleaved, as those of several servers are.
+async fn write_forever(store: &Subject, first: i64) {
+    let mut next = 0;
     for size in [1, 3, 70, 20].into_iter().cycle() {
-        let pairs = (next..next + size).map(|n| (n, NAMES[index(n, 5)], NAMES[index(n / 5 * 3 + n + 1, 5)]));
+        let pairs = (next..next + size)
+            .map(|n| (first + n * WRITERS, NAMES[index(n, 5)], NAMES[index(n / 5 * 3 + n + 1, 5)]));
         let pairs: Vec<_> = pairs.filter(|(_, from, to)| from != to).collect();
         next += size;
         let posts = pairs.iter().map(|(n, from, to)| direct(from, to, *n, 200)).collect();

@@ -1,4 +1,4 @@
-//! A database's file, before SQLite opens it and after.
+//! The files of stores: private, and durable by name.
 
 use std::fs::File;
 use std::io;
@@ -6,6 +6,7 @@ use std::path::Path;
 
 /// Creates a new database's file, empty, for its owner alone: it will hold what people write to each other. SQLite gives
 /// the log beside it the same permissions.
+#[cfg(feature = "sqlite")]
 pub(crate) fn create_private(path: &Path) -> io::Result<()> {
     let mut options = File::options();
     options.write(true).create_new(true);

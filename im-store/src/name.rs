@@ -6,14 +6,15 @@ use im_core::message::{Target, TimelineId};
 /// The name of a timeline's owner.
 pub(crate) fn of(timeline: &TimelineId) -> Vec<u8> {
     match timeline {
-        TimelineId::User(uid) => of_user(uid),
+        TimelineId::User(uid) => [b"u", uid.as_str().as_bytes()].concat(),
         TimelineId::Group(group) => [&b"g"[..], &group.0.to_be_bytes()].concat(),
     }
 }
 
 /// The name of a user.
+#[cfg(feature = "sqlite")]
 pub(crate) fn of_user(uid: &Uid) -> Vec<u8> {
-    [b"u", uid.as_str().as_bytes()].concat()
+    of(&TimelineId::User(uid.clone()))
 }
 
 /// The timeline of a message's target.
@@ -21,6 +22,15 @@ pub(crate) fn timeline_of(target: &Target) -> TimelineId {
     match target {
         Target::User(uid) => TimelineId::User(uid.clone()),
         Target::Group(group) => TimelineId::Group(*group),
+    }
+}
+
+/// The target that a timeline belongs to.
+#[cfg(feature = "log")]
+pub(crate) fn target_of(timeline: &TimelineId) -> Target {
+    match timeline {
+        TimelineId::User(uid) => Target::User(uid.clone()),
+        TimelineId::Group(group) => Target::Group(*group),
     }
 }
 

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 /// An exclusive lock on a file of its own, released when it is dropped or the process ends.
 #[derive(Debug)]
-pub(super) struct FileLock {
+pub(crate) struct FileLock {
     file: File,
 }
 
 impl FileLock {
-    /// Takes the lock of the database at `path`; `None` if another holds it.
-    pub(super) fn take(path: &Path) -> io::Result<Option<Self>> {
+    /// Takes the lock of the store at `path`: a file beside it; `None` if another holds it.
+    pub(crate) fn take(path: &Path) -> io::Result<Option<Self>> {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(beside(path))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Self { file })),

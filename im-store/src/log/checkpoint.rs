@@ -1,0 +1,163 @@
+//! Moving what is recent into the index, beside the appends.
+//!
+//! The writer freezes what is recent and starts anew; a thread of its own writes the frozen part as a table and merges tables. Until that is
+//! done, readers find it in memory.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use futures::channel::oneshot;
+
+use super::Fault;
+use super::index::Index;
+use super::shared::Shared;
+use super::tail::End;
+
+/// How long to wait after a table could not be written, on a full disk say.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// When to write a table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Threshold {
+    /// After so many messages.
+    pub(super) messages: usize,
+    /// Or when the log has grown by so much.
+    pub(super) bytes: u64,
+}
+
+/// The writer's side.
+#[derive(Debug)]
+pub(super) struct Checkpoints {
+    threshold: Threshold,
+    /// Where the log ended when something was frozen last.
+    frozen_at: End,
+    work: Sender<Work>,
+    thread: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+enum Work {
+    /// Write what is frozen. The log up to here is in it.
+    Write(End),
+    /// Say when everything before is done.
+    Tell(Sender<()>),
+    Answer(oneshot::Sender<()>),
+}
+
+impl Checkpoints {
+    /// Starts the thread. The log ended at `end` when what is in the index was frozen.
+    pub(super) fn start(
+        shared: Arc<Shared>,
+        index: Index,
+        threshold: Threshold,
+        end: End,
+    ) -> std::io::Result<Self> {
+        let (work, jobs) = channel();
+        let thread = std::thread::Builder::new().name("im-store-index".to_owned());
+        let thread = thread.spawn(move || run(&shared, index, &jobs))?;
+        Ok(Self { threshold, frozen_at: end, work, thread })
+    }
+
+    /// Freezes what is recent if there is enough of it and nothing else is being written.
+    pub(super) fn consider(&mut self, shared: &Shared, end: End) {
+        let grown = end.position.0.abs_diff(self.frozen_at.position.0);
+        let state = shared.state();
+        let due = state.recent.messages >= self.threshold.messages || grown >= self.threshold.bytes;
+        let due = due && state.frozen.is_none();
+        drop(state);
+        if due {
+            self.freeze(shared, end);
+        }
+    }
+
+    /// Freezes what is recent, after what was frozen before is written, and answers when it is written too.
+    pub(super) fn now(&mut self, shared: &Shared, end: End, answer: oneshot::Sender<()>) {
+        self.wait();
+        self.freeze(shared, end);
+        // A thread that is gone drops the answer, which says so.
+        let _ = self.work.send(Work::Answer(answer));
+    }
+
+    /// Writes what is left, unless the store is left in a hurry, and ends the thread.
+    pub(super) fn finish(mut self, shared: &Shared, end: End) {
+        if !shared.leaving.load(Ordering::Relaxed) {
+            self.wait();
+            // Retrying is for a store that goes on.
+            shared.leaving.store(true, Ordering::Relaxed);
+            self.freeze(shared, end);
+        }
+        drop(self.work);
+        if self.thread.join().is_err() {
+            tracing::error!("the index's thread panicked; the next start makes up for it from the log");
+        }
+    }
+
+    fn freeze(&mut self, shared: &Shared, end: End) {
+        let mut state = shared.state_mut();
+        if state.frozen.is_some() || state.recent.is_empty() {
+            return;
+        }
+        state.frozen = Some(Arc::new(std::mem::take(&mut state.recent)));
+        drop(state);
+        self.frozen_at = end;
+        let _ = self.work.send(Work::Write(end));
+    }
+
+    fn wait(&self) {
+        let (tell, told) = channel();
+        let _ = self.work.send(Work::Tell(tell));
+        let _ = told.recv();
+    }
+}
+
+fn run(shared: &Shared, mut index: Index, jobs: &Receiver<Work>) {
+    while let Ok(work) = jobs.recv() {
+        match work {
+            Work::Write(covered) => write(shared, &mut index, covered),
+            Work::Tell(tell) => drop(tell.send(())),
+            Work::Answer(answer) => drop(answer.send(())),
+        }
+    }
+}
+
+fn write(shared: &Shared, index: &mut Index, covered: End) {
+    let frozen = shared.state().frozen.clone();
+    let Some(frozen) = frozen else { return };
+    while let Err(fault) = index.add(&frozen, covered) {
+        tracing::warn!(error = %fault, "the index was not written; the log has everything, and it is tried again");
+        if shared.leaving.load(Ordering::Relaxed) {
+            return;
+        }
+        std::thread::sleep(RETRY);
+    }
+    show(shared, index, true);
+    while !shared.leaving.load(Ordering::Relaxed) {
+        match index.merge() {
+            Ok(true) => show(shared, index, false),
+            Ok(false) => break,
+            Err(fault) => {
+                report(&fault);
+                break;
+            }
+        }
+    }
+}
+
+/// Lets readers use the tables that there are now.
+fn show(shared: &Shared, index: &Index, thawed: bool) {
+    let (tables, filter) = (index.tables(), index.filter());
+    let mut state = shared.state_mut();
+    state.tables = tables;
+    state.filter = filter;
+    let frozen = if thawed { state.frozen.take() } else { None };
+    drop(state);
+    // Not under the lock: it is large.
+    drop(frozen);
+}
+
+fn report(fault: &Fault) {
+    tracing::warn!(error = %fault, "parts of the index were not merged; look-ups take longer until they are");
+}

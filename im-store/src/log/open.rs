@@ -1,0 +1,375 @@
+use std::collections::BTreeMap;
+use std::fs::{DirBuilder, File};
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, RwLock};
+
+use bytes::Bytes;
+
+use super::checkpoint::{Checkpoints, Threshold};
+use super::hash::KeyHasher;
+use super::index::Index;
+use super::manifest::Manifest;
+use super::owners::Owners;
+use super::queue::Queue;
+use super::recent::Recent;
+use super::record;
+use super::replay::{self, Part, Stop};
+use super::segment::{self, NotASegment, Position};
+use super::segments::{Segments, Wait, read_at};
+use super::shared::Shared;
+use super::state::State;
+use super::tail::{End, Shape, Tail};
+use super::writer::Writer;
+use super::{Fault, LogOptions, LogStore};
+use crate::file::sync_directory;
+use crate::lock::FileLock;
+
+/// Why a store was not opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another process has it open as its store.
+    #[error("another server is running on {}", path.display())]
+    InUse {
+        /// The store's directory.
+        path: PathBuf,
+    },
+    /// A file could not be used.
+    #[error("cannot use {}", path.display())]
+    Io {
+        /// The store's directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The log is not what was written, or a part of it is missing. Nothing was changed.
+    #[error("the store in {} is damaged: {what}", path.display())]
+    Damaged {
+        /// The store's directory.
+        path: PathBuf,
+        /// What is wrong, and where.
+        what: String,
+    },
+    /// A newer version of this library has written it.
+    #[error("the store in {} was written by a newer version of this library (format {format})", path.display())]
+    Newer {
+        /// The store's directory.
+        path: PathBuf,
+        /// The format's number.
+        format: u32,
+    },
+}
+
+/// Why a store was not opened, before it is known where it is.
+#[derive(Debug)]
+enum Refusal {
+    InUse,
+    Io(io::Error),
+    Damaged(String),
+    Newer(u32),
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Io(error) => Self::Io(io::Error::new(error.kind(), error)),
+            other => Self::Damaged(other.to_string()),
+        }
+    }
+}
+
+impl From<Stop> for Refusal {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Fault(fault) => fault.into(),
+            Stop::Damaged(at) => damaged(at),
+        }
+    }
+}
+
+fn damaged(at: Position) -> Refusal {
+    let (segment, offset) = (at.segment(), at.offset());
+    Refusal::Damaged(format!("segment {segment} of the log, offset {offset}, is not what was written there"))
+}
+
+/// Locks, reads what is there, and starts the threads.
+pub(super) fn open(options: LogOptions) -> Result<LogStore, OpenError> {
+    let path = options.dir.clone();
+    open_dir(options).map_err(|refusal| match refusal {
+        Refusal::InUse => OpenError::InUse { path },
+        Refusal::Io(source) => OpenError::Io { path, source },
+        Refusal::Damaged(what) => OpenError::Damaged { path, what },
+        Refusal::Newer(format) => OpenError::Newer { path, format },
+    })
+}
+
+fn open_dir(options: LogOptions) -> Result<LogStore, Refusal> {
+    create_dir(&options.dir)?;
+    let lock = FileLock::take(&options.dir.join("store"))?.ok_or(Refusal::InUse)?;
+    let (log_dir, index_dir) = (options.dir.join("log"), options.dir.join("index"));
+    create_dir(&log_dir)?;
+    create_dir(&index_dir)?;
+    let mut log = Log::open(log_dir, &index_dir, &options)?;
+    let opened = log.replay(index_dir, &options)?;
+
+    let threshold = Threshold { messages: options.checkpoint_messages, bytes: options.checkpoint_bytes };
+    let covered = opened.index.covered();
+    let shared = Arc::new(Shared {
+        state: RwLock::new(opened.state),
+        segments: opened.tail.segments(),
+        queue: Queue::new(options.queue_bytes),
+        hasher: log.hasher(),
+        leaving: AtomicBool::new(false),
+    });
+    let checkpoints = Checkpoints::start(shared.clone(), opened.index, threshold, covered)?;
+    let writer = Writer { shared: shared.clone(), tail: opened.tail, checkpoints };
+    let thread = std::thread::Builder::new().name("im-store-log".to_owned()).spawn(move || writer.run())?;
+    Ok(LogStore {
+        shared,
+        deadline: options.deadline,
+        writer: Mutex::new(Some(thread)),
+        lock: Mutex::new(Some(lock)),
+    })
+}
+
+/// Makes a directory for its owner alone, unless it is there.
+fn create_dir(dir: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Ok(()) => sync_directory(dir),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The log's files, before they are read.
+struct Log {
+    shape: Shape,
+    segments: Vec<OpenSegment>,
+}
+
+struct OpenSegment {
+    header: segment::Header,
+    file: Arc<File>,
+    len: u64,
+}
+
+/// What a start makes of the files.
+struct Opened {
+    tail: Tail,
+    state: State,
+    index: Index,
+}
+
+impl Log {
+    fn open(dir: PathBuf, index_dir: &Path, options: &LogOptions) -> Result<Self, Refusal> {
+        let mut segments = open_segments(&dir)?;
+        if segments.is_empty() {
+            if Manifest::load(index_dir)?.is_some() {
+                return Err(Refusal::Damaged("there is an index, but the log is missing".to_owned()));
+            }
+            segments.push(first_segment(&dir)?);
+        }
+        let shape = Shape {
+            dir,
+            segment_bytes: options.segment_bytes,
+            max_bytes: options.max_bytes,
+            store: segments[0].header.store,
+        };
+        for (number, segment) in (1..).zip(&segments) {
+            if segment.header.number != number || segment.header.store != shape.store {
+                return Err(Refusal::Damaged(format!("segment {number} of the log is missing")));
+            }
+        }
+        Ok(Self { shape, segments })
+    }
+
+    fn hasher(&self) -> KeyHasher {
+        KeyHasher(self.shape.store)
+    }
+
+    fn part(&self, segment: &OpenSegment) -> (Arc<File>, u64) {
+        (segment.file.clone(), segment.len)
+    }
+
+    /// Loads the index and reads the log from where that ends.
+    fn replay(&mut self, index_dir: PathBuf, options: &LogOptions) -> Result<Opened, Refusal> {
+        let (mut index, mut state) = self.load_index(index_dir)?;
+        let mut end = index.covered();
+        let last_known = self.segments.last().map_or(0, |segment| segment.header.number);
+        if end.position.segment() > last_known {
+            return Err(Refusal::Damaged("the index reaches beyond the end of the log".to_owned()));
+        }
+        loop {
+            let sealed = self.replay_segment(&mut end, &mut state)?;
+            if state.recent.messages >= options.checkpoint_messages {
+                index.add(&std::mem::take(&mut state.recent), end)?;
+                while index.merge()? {}
+                (state.tables, state.filter) = (index.tables(), index.filter());
+            }
+            let number = end.position.segment();
+            let is_last = self.segments.last().is_some_and(|last| last.header.number == number);
+            match (is_last, sealed) {
+                (true, true) => {
+                    return Err(Refusal::Damaged(format!("segment {} of the log is missing", number + 1)));
+                }
+                (true, false) => break,
+                (false, _) => {
+                    end =
+                        End { position: Position::new(number + 1, segment::HEADER), next_seq: end.next_seq };
+                }
+            }
+        }
+        let tail = self.tail(end)?;
+        Ok(Opened { tail, state, index })
+    }
+
+    fn load_index(&self, dir: PathBuf) -> Result<(Index, State), Refusal> {
+        let store = self.shape.store;
+        let start = End { position: Position::new(1, segment::HEADER), next_seq: 1 };
+        let manifest = Manifest::load(&dir)?.filter(|manifest| manifest.store == store);
+        let had_log = self.segments.len() > 1 || self.segments[0].len > segment::HEADER;
+        let loaded = manifest.map(|manifest| load(dir.clone(), manifest)).transpose();
+        match loaded {
+            Ok(Some(Some(loaded))) => return Ok(loaded),
+            Ok(None) if !had_log => {}
+            Ok(_) => tracing::warn!("there is no whole index; it is made anew from the log"),
+            Err(fault) => {
+                tracing::warn!(error = %fault, "the index is damaged; it is made anew from the log")
+            }
+        }
+        let index = Index::empty(dir, store, start);
+        index.remove_strangers();
+        let state = state_of(&index, Owners::default(), BTreeMap::new());
+        Ok((index, state))
+    }
+
+    /// Reads a segment from a place on, up to where the next one says that it ends. Whether it was sealed.
+    fn replay_segment(&mut self, end: &mut End, state: &mut State) -> Result<bool, Refusal> {
+        let number = end.position.segment();
+        let next = self.segments.get(number as usize).map(|next| next.header);
+        let segment = number.checked_sub(1).and_then(|index| self.segments.get(index as usize));
+        let segment =
+            segment.ok_or_else(|| Refusal::Damaged(format!("segment {number} of the log is missing")))?;
+        let (file, len) = self.part(segment);
+        let part = Part { file: &file, len, salt: self.shape.salt() };
+        if end.position.offset() > len {
+            return Err(Refusal::Damaged("the index reaches beyond the end of the log".to_owned()));
+        }
+        let until = next.map_or(len, |next| next.previous_end);
+        let hasher = self.hasher();
+        let mut sealed = false;
+        *end = replay::walk(part, *end, until, |at, payload| {
+            let record = record::parse(payload, Bytes::copy_from_slice)?;
+            sealed |= record == record::Record::Seal;
+            state.replay(at, record, hasher)
+        })?;
+        let Some(next) = next else { return Ok(sealed) };
+        if end.position.offset() == next.previous_end && end.next_seq == next.first_seq {
+            return Ok(sealed);
+        }
+        if self.was_never_begun(next.number)? && !sealed {
+            self.segments.pop();
+            return Ok(false);
+        }
+        Err(damaged(end.position))
+    }
+
+    /// Whether a segment is the last one and has nothing: a crash came before the seal of the one before it.
+    fn was_never_begun(&self, number: u32) -> Result<bool, Refusal> {
+        let Some(last) = self.segments.last().filter(|last| last.header.number == number) else {
+            return Ok(false);
+        };
+        let end = End { position: Position::new(number, segment::HEADER), next_seq: 0 };
+        let part = Part { file: &last.file, len: last.len, salt: self.shape.salt() };
+        Ok(replay::torn(part, end).is_ok_and(|torn| torn.is_none()))
+    }
+
+    /// Cuts off what a crash left half written, and gives the end to go on from.
+    fn tail(&self, end: End) -> Result<Tail, Refusal> {
+        let Some((last, before)) = self.segments.split_last() else {
+            return Err(Refusal::Damaged("the log is missing".to_owned()));
+        };
+        let part = Part { file: &last.file, len: last.len, salt: self.shape.salt() };
+        if let Some(torn) = replay::torn(part, end)? {
+            let offset = end.position.offset();
+            tracing::warn!(
+                segment = last.header.number,
+                offset,
+                bytes = torn - offset,
+                "the log ends in a batch that was not written whole and never acknowledged; it is cut off"
+            );
+            last.file.set_len(offset)?;
+            last.file.sync_all()?;
+        }
+        let allocated = last.file.metadata()?.len().max(segment::HEADER);
+        let files = self.segments.iter().map(|segment| segment.file.clone()).collect();
+        let taken = before.iter().map(|segment| segment.len).sum();
+        let segments = Arc::new(Segments::new(files));
+        Ok(Tail::new(self.shape.clone(), segments, last.file.clone(), end, allocated, taken))
+    }
+}
+
+/// The index and what it says; `None` if its tables do not fit together.
+fn load(dir: PathBuf, manifest: Manifest) -> Result<Option<(Index, State)>, Fault> {
+    let index = Index::load(dir, manifest)?;
+    let Some(owners) = index.owners()? else { return Ok(None) };
+    let nodes = index.nodes()?;
+    let state = state_of(&index, owners, nodes);
+    Ok(Some((index, state)))
+}
+
+fn state_of(
+    index: &Index,
+    owners: Owners,
+    nodes: BTreeMap<im_core::id::NodeId, super::nodes::NodeRow>,
+) -> State {
+    let (tables, filter) = (index.tables(), index.filter());
+    State { owners, nodes, recent: Recent::default(), frozen: None, tables, filter }
+}
+
+/// The segments in a directory, in order of number.
+fn open_segments(dir: &Path) -> Result<Vec<OpenSegment>, Refusal> {
+    let mut numbers = Vec::new();
+    for file in std::fs::read_dir(dir)? {
+        numbers.extend(file?.file_name().to_str().and_then(segment::number));
+    }
+    numbers.sort_unstable();
+    let mut segments = Vec::with_capacity(numbers.len());
+    for (expected, number) in (1..).zip(numbers) {
+        if number != expected {
+            return Err(Refusal::Damaged(format!("segment {expected} of the log is missing")));
+        }
+        let file = File::options().read(true).write(true).open(segment::path(dir, number))?;
+        let mut header = [0; 64];
+        let read = read_at(&file, &mut header, 0, Wait::Disk)?;
+        let header = match segment::Header::parse(&header[..read]) {
+            Ok(header) => header,
+            Err(NotASegment::Newer(format)) => return Err(Refusal::Newer(format)),
+            Err(NotASegment::Damaged) => {
+                return Err(Refusal::Damaged(format!("segment {number} of the log has no valid header")));
+            }
+        };
+        let len = file.metadata()?.len();
+        segments.push(OpenSegment { header, file: Arc::new(file), len });
+    }
+    Ok(segments)
+}
+
+/// Begins a new store: a number that nobody can guess makes its checksums and hashes its own.
+fn first_segment(dir: &Path) -> Result<OpenSegment, Refusal> {
+    let store = RandomState::new().hash_one(std::process::id());
+    let header = segment::Header { number: 1, store, first_seq: 1, previous_end: 0 };
+    let file = segment::create(dir, header)?;
+    Ok(OpenSegment { header, file: Arc::new(file), len: segment::HEADER })
+}

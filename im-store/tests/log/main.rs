@@ -1,0 +1,27 @@
+//! The log store: the conformance suite, crashes, full and damaged disks.
+#![cfg(feature = "log")]
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod bench;
+#[path = "../sqlite/kill.rs"]
+mod kill;
+#[path = "../sqlite/posts.rs"]
+mod posts;
+
+use bench::LogBench;
+use im_core::testing::conformance::run_store_suite;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_store_conforms() {
+    let report = run_store_suite(LogBench::default).await;
+    assert!(report.passed(), "{report}");
+    assert!(report.not_tried.is_empty(), "{report}");
+    assert!(report.cases >= 60, "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_store_conforms_when_it_moves_every_message_into_the_index() {
+    let report = run_store_suite(|| LogBench::with_checkpoints_after(1)).await;
+    assert!(report.passed(), "{report}");
+    assert!(report.not_tried.is_empty(), "{report}");
+}
