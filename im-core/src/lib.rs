@@ -61,6 +61,7 @@ pub mod id;
 pub mod logic;
 pub mod memory;
 pub mod message;
+mod pieces;
 pub mod ports;
 pub mod router;
 pub mod session;

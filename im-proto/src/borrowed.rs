@@ -2,7 +2,7 @@
 //!
 //! They are on the wire what their namesakes in [`v1`](crate::v1) are, which the tests compare; the generated ones are simpler to use.
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, BytesMut};
 use prost::encoding::{
     DecodeContext, WireType, decode_key, decode_varint, encoded_len_varint, key_len, skip_field,
 };
@@ -85,14 +85,18 @@ pub struct C2cPush<'a> {
     pub to: &'a str,
 }
 
+#[allow(clippy::len_without_is_empty, reason = "a push has a msgid at least")]
 impl C2cPush<'_> {
-    /// The body, in one piece of memory of its exact size.
-    pub fn encode(&self) -> Bytes {
+    /// The body's length in bytes.
+    pub fn len(&self) -> usize {
         let mut len = Length(0);
         self.visit(&mut len);
-        let mut body = Vec::with_capacity(len.0);
-        self.visit(&mut body);
-        body.into()
+        len.0
+    }
+
+    /// Appends the body.
+    pub fn encode(&self, out: &mut BytesMut) {
+        self.visit(out);
     }
 
     fn visit(&self, fields: &mut impl Fields) {
@@ -103,6 +107,39 @@ impl C2cPush<'_> {
         fields.int64(11, i64::from(self.content_type));
         fields.bytes(12, self.client_msg_id.as_bytes());
         fields.bytes(13, self.to.as_bytes());
+    }
+}
+
+/// A [`v1::C2cResponse`](crate::v1::C2cResponse) without an error, to be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the fields are described in v1")]
+pub struct C2cAccepted {
+    pub msgid: i64,
+    pub timestamp: i64,
+    pub version: i64,
+}
+
+#[allow(clippy::len_without_is_empty, reason = "an accepted message has a msgid at least")]
+impl C2cAccepted {
+    /// The most bytes that it takes: three one-byte tags and ten-byte varints.
+    pub const MAX_LEN: usize = 33;
+
+    /// The body's length in bytes.
+    pub fn len(&self) -> usize {
+        let mut len = Length(0);
+        self.visit(&mut len);
+        len.0
+    }
+
+    /// Appends the body.
+    pub fn encode(&self, out: &mut BytesMut) {
+        self.visit(out);
+    }
+
+    fn visit(&self, fields: &mut impl Fields) {
+        fields.int64(1, self.msgid);
+        fields.int64(2, self.timestamp);
+        fields.int64(10, self.version);
     }
 }
 
@@ -130,7 +167,7 @@ impl Fields for Length {
 }
 
 /// Written at the end.
-impl Fields for Vec<u8> {
+impl Fields for BytesMut {
     fn bytes(&mut self, tag: u32, value: &[u8]) {
         if !value.is_empty() {
             varint(u64::from(tag << 3 | WireType::LengthDelimited as u32), self);
@@ -148,7 +185,7 @@ impl Fields for Vec<u8> {
 }
 
 /// In one piece: looking for room with every byte takes longer than making them.
-fn varint(mut value: u64, out: &mut Vec<u8>) {
+fn varint(mut value: u64, out: &mut BytesMut) {
     let mut bytes = [0; 10];
     let mut len = 0;
     while value >= 0x80 {

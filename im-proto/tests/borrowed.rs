@@ -1,5 +1,6 @@
 //! The hand-written bodies are the generated ones.
 
+use bytes::BytesMut;
 use im_proto::{borrowed, v1};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -17,7 +18,24 @@ proptest! {
             client_msg_id: &push.client_msg_id,
             to: &push.to,
         };
-        prop_assert_eq!(written.encode(), push.encode_to_vec());
+        let mut body = BytesMut::new();
+        written.encode(&mut body);
+        prop_assert_eq!(written.len(), body.len());
+        prop_assert_eq!(body, push.encode_to_vec());
+    }
+
+    #[test]
+    fn a_response_is_written_as_the_generated_one_is(
+        msgid in number(),
+        timestamp in number(),
+        version in number(),
+    ) {
+        let written = borrowed::C2cAccepted { msgid, timestamp, version };
+        let mut body = BytesMut::new();
+        written.encode(&mut body);
+        prop_assert_eq!(written.len(), body.len());
+        let response = v1::C2cResponse { msgid, timestamp, version, ..v1::C2cResponse::default() };
+        prop_assert_eq!(body, response.encode_to_vec());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use im_proto::{CmdId, Suffix};
 
 use crate::id::{ClientMsgId, ConnId, Uid, Version};
 use crate::message::{Message, Target};
+use crate::pieces::Pieces;
 use crate::router::{Delivery, Parcel, Route, UserRoutes};
 use crate::session::Push;
 
@@ -40,26 +41,26 @@ pub fn audience(stored: &[Stored]) -> Vec<Uid> {
 /// of the [`audience`], in its order.
 pub fn plan(stored: &[Stored], routes: &[UserRoutes]) -> Vec<Delivery> {
     let mut routes = routes.iter();
-    let mut deliveries = Vec::with_capacity(stored.len());
+    let mut plan = Plan::new(stored);
     for run in stored.chunk_by(same_ends) {
         let from = routes.next();
         let to = receiver(&run[0]).and_then(|_| routes.next());
         for stored in run {
             if let (Some(to), Some(version)) = (to, stored.copy) {
-                deliver(stored, to, version, body_for_receiver, &mut deliveries);
+                plan.deliver(stored, to, version, false);
             }
             if let Some(from) = from {
-                deliver(stored, from, stored.home, body_for_sender, &mut deliveries);
+                plan.deliver(stored, from, stored.home, true);
             }
         }
     }
-    deliveries
+    plan.deliveries
 }
 
 /// The push of one entry of a user's own timeline, to all the links given.
 pub fn entry(message: &Message, owner: &Uid, version: Version, routes: &[Route]) -> Vec<Delivery> {
     let own = &message.from == owner;
-    let body = if own { body_for_sender(message) } else { body_for_receiver(message) };
+    let body = encode(message, own, &mut Pieces::new(0));
     routes.iter().map(|route| delivery(route, body.clone(), version)).collect()
 }
 
@@ -74,22 +75,29 @@ fn receiver(stored: &Stored) -> Option<&Uid> {
     }
 }
 
-fn deliver(
-    stored: &Stored,
-    routes: &[Route],
-    version: Version,
-    encode: fn(&Message) -> Bytes,
-    deliveries: &mut Vec<Delivery>,
-) {
-    let mut others = routes.iter().filter(|route| Some(route.conn) != stored.origin).peekable();
-    if others.peek().is_none() {
-        return;
+struct Plan {
+    deliveries: Vec<Delivery>,
+    bodies: Pieces,
+}
+
+impl Plan {
+    fn new(stored: &[Stored]) -> Self {
+        let bytes = stored.iter().map(|stored| stored.message.size()).sum();
+        Self { deliveries: Vec::with_capacity(stored.len()), bodies: Pieces::new(bytes) }
     }
-    let mut body = encode(&stored.message);
-    while let Some(route) = others.next() {
-        // Most users have one link: it gets the body itself.
-        let shared = if others.peek().is_some() { body.clone() } else { std::mem::take(&mut body) };
-        deliveries.push(delivery(route, shared, version));
+
+    /// To all the links but the one that sent it; `own` for the sender's.
+    fn deliver(&mut self, stored: &Stored, routes: &[Route], version: Version, own: bool) {
+        let mut others = routes.iter().filter(|route| Some(route.conn) != stored.origin).peekable();
+        if others.peek().is_none() {
+            return;
+        }
+        let mut body = encode(&stored.message, own, &mut self.bodies);
+        while let Some(route) = others.next() {
+            // Most users have one link: it gets the body itself.
+            let shared = if others.peek().is_some() { body.clone() } else { std::mem::take(&mut body) };
+            self.deliveries.push(delivery(route, shared, version));
+        }
     }
 }
 
@@ -98,20 +106,17 @@ fn delivery(route: &Route, body: Bytes, version: Version) -> Delivery {
     Delivery { node: route.node, conn: route.conn, parcel: Parcel::Push(push) }
 }
 
-fn body_for_receiver(message: &Message) -> Bytes {
-    encode(message, "")
-}
-
-/// The sender's own devices learn whom the message is for.
-fn body_for_sender(message: &Message) -> Bytes {
-    match &message.to {
-        Target::User(to) => encode(message, to.as_str()),
-        Target::Group(group) => encode(message, &group.to_string()),
-    }
-}
-
-/// Everything but the version, which is the suffix.
-fn encode(message: &Message, to: &str) -> Bytes {
+/// Everything but the version, which is the suffix. The sender's own devices learn whom the message is for.
+fn encode(message: &Message, own: bool, bodies: &mut Pieces) -> Bytes {
+    let group;
+    let to = match &message.to {
+        _ if !own => "",
+        Target::User(to) => to.as_str(),
+        Target::Group(id) => {
+            group = id.to_string();
+            &group
+        }
+    };
     let push = C2cPush {
         from: message.from.as_str(),
         content: &message.content,
@@ -121,7 +126,7 @@ fn encode(message: &Message, to: &str) -> Bytes {
         client_msg_id: message.key.client_msg_id().map_or("", ClientMsgId::as_str),
         to,
     };
-    push.encode()
+    bodies.cut(push.len(), |out| push.encode(out))
 }
 
 #[cfg(test)]

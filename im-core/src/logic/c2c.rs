@@ -2,16 +2,16 @@
 
 use std::future::Future;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use im_proto::ErrorCode;
-use im_proto::borrowed::C2cRequest;
-use im_proto::v1::C2cResponse;
+use im_proto::borrowed::{C2cAccepted, C2cRequest};
 
 use super::group_commit::{Appending, Submission};
 use super::{Logic, lock, reply};
 use crate::fanout::Stored;
 use crate::id::{ClientMsgId, ConnId, Uid};
 use crate::message::{ContentType, Message, SendKey, Target, TimelineId};
+use crate::pieces::Pieces;
 use crate::session::{Reply, Request, Ticket};
 use crate::storage::{Placed, Post};
 use crate::time::Timestamp;
@@ -33,9 +33,10 @@ pub(super) fn send(
         let answers = sends.appending.await;
         let mut replies = sends.refused;
         replies.reserve(answers.len());
+        let mut bodies = Pieces::new(answers.len() * C2cAccepted::MAX_LEN);
         for ((conn, ticket), answer) in sends.asked.into_iter().zip(answers) {
             replies.push(match answer {
-                Ok(placed) => reply::to(conn, ticket, &accepted(&placed)),
+                Ok(placed) => Reply { conn, ticket, body: accepted(&placed, &mut bodies) },
                 Err(failure) => reply::error_to(conn, ticket, reply::code(&failure)),
             });
         }
@@ -48,9 +49,9 @@ fn submissions(logic: &Logic, requests: Vec<Request>) -> Sends {
     let mut queued = Vec::with_capacity(requests.len());
     let mut asked = Vec::with_capacity(requests.len());
     let mut refused = Vec::new();
-    let mut contents = Contents::of(&requests);
+    let mut reader = Reader::of(&requests, logic.policy.max_content);
     for request in &requests {
-        match checked(request, logic.policy.max_content, &mut contents) {
+        match reader.draft(request) {
             Ok(draft) => {
                 queued.push(submission(logic, request, draft, now));
                 asked.push((request.caller.conn, request.ticket));
@@ -69,49 +70,47 @@ struct Draft {
     content: Bytes,
 }
 
-fn checked(request: &Request, max_content: usize, contents: &mut Contents) -> Result<Draft, ErrorCode> {
-    let body = C2cRequest::decode(&request.body).map_err(|_| ErrorCode::UndecodableBody)?;
-    if !body.from.is_empty() && body.from != request.caller.uid.as_str() {
-        return Err(ErrorCode::Forbidden);
-    }
-    if body.content.len() > max_content {
-        return Err(ErrorCode::TooLarge);
-    }
-    let key = match body.client_msg_id {
-        "" => SendKey::Link(request.caller.conn, request.ticket.cmd, request.ticket.seq),
-        id => SendKey::Client(ClientMsgId::new(id).map_err(|_| ErrorCode::TooLarge)?),
-    };
-    // No user has an empty id, or one that is too long.
-    let to = Uid::new(body.to).map_err(|_| ErrorCode::NotFound)?;
-    let content = contents.keep(body.content);
-    Ok(Draft { to, key, content_type: ContentType(body.content_type), content })
+/// Reads a turn's requests.
+struct Reader {
+    max_content: usize,
+    /// What outlives the turn must not hold the read buffer.
+    contents: Pieces,
+    /// The last receiver. Links mostly write to the same one for a while.
+    to: Option<Uid>,
 }
 
-/// Copies contents out of the read buffer, which must not outlive the turn, into memory that neighbours share.
-struct Contents {
-    piece: BytesMut,
-    /// What is to come has no more bytes than these.
-    left: usize,
-}
-
-impl Contents {
-    /// One piece of memory: a short content that is kept holds no more than this.
-    const PIECE: usize = 4 << 10;
-
-    fn of(requests: &[Request]) -> Self {
-        Self { piece: BytesMut::new(), left: requests.iter().map(|request| request.body.len()).sum() }
+impl Reader {
+    fn of(requests: &[Request], max_content: usize) -> Self {
+        let bytes = requests.iter().map(|request| request.body.len()).sum();
+        Self { max_content, contents: Pieces::new(bytes), to: None }
     }
 
-    fn keep(&mut self, content: &[u8]) -> Bytes {
-        if content.len() > Self::PIECE / 4 {
-            return Bytes::copy_from_slice(content);
+    fn draft(&mut self, request: &Request) -> Result<Draft, ErrorCode> {
+        let body = C2cRequest::decode(&request.body).map_err(|_| ErrorCode::UndecodableBody)?;
+        if !body.from.is_empty() && body.from != request.caller.uid.as_str() {
+            return Err(ErrorCode::Forbidden);
         }
-        if self.piece.capacity() < content.len() {
-            self.piece = BytesMut::with_capacity(self.left.min(Self::PIECE));
+        if body.content.len() > self.max_content {
+            return Err(ErrorCode::TooLarge);
         }
-        self.left -= content.len();
-        self.piece.extend_from_slice(content);
-        self.piece.split().freeze()
+        let key = match body.client_msg_id {
+            "" => SendKey::Link(request.caller.conn, request.ticket.cmd, request.ticket.seq),
+            id => SendKey::Client(ClientMsgId::new(id).map_err(|_| ErrorCode::TooLarge)?),
+        };
+        let to = self.receiver(body.to)?;
+        let content = self.contents.cut(body.content.len(), |out| out.extend_from_slice(body.content));
+        Ok(Draft { to, key, content_type: ContentType(body.content_type), content })
+    }
+
+    fn receiver(&mut self, name: &str) -> Result<Uid, ErrorCode> {
+        if let Some(last) = &self.to
+            && last.as_str() == name
+        {
+            return Ok(last.clone());
+        }
+        // No user has an empty id, or one that is too long.
+        let to = Uid::new(name).map_err(|_| ErrorCode::NotFound)?;
+        Ok(self.to.insert(to).clone())
     }
 }
 
@@ -137,13 +136,10 @@ fn submission(logic: &Logic, request: &Request, draft: Draft, now: Timestamp) ->
     Submission::Post { link, post: Post { message, home, copy } }
 }
 
-fn accepted(placed: &Placed) -> C2cResponse {
-    C2cResponse {
-        msgid: placed.msgid.0,
-        timestamp: placed.sent_at.0,
-        version: placed.home.0,
-        ..C2cResponse::default()
-    }
+fn accepted(placed: &Placed, bodies: &mut Pieces) -> Bytes {
+    let Placed { msgid, sent_at, home, .. } = placed;
+    let body = C2cAccepted { msgid: msgid.0, timestamp: sent_at.0, version: home.0 };
+    bodies.cut(body.len(), |out| body.encode(out))
 }
 
 impl Logic {

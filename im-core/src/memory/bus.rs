@@ -106,6 +106,7 @@ impl Queue {
         if waiting.closed {
             return;
         }
+        waiting.pushes.reserve(batch.len());
         for delivery in batch {
             waiting.put(delivery);
         }
