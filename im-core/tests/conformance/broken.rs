@@ -1,19 +1,15 @@
 //! The suite reports an adapter that is wrong, with the line of the contract that it breaks.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::executor::block_on;
-use im_core::id::{MsgId, Uid, Version};
 use im_core::memory::{MemoryStore, State};
-use im_core::message::{SendKey, TimelineId};
 use im_core::storage::{
-    Conversation, Conversations, Cursor, CursorAck, Cursors, Found, Head, NodeLease, Nodes, Page, Placed,
-    Post, Read, Store, StoreError, Timelines,
+    CursorAck, Cursors as _, Page, Placed, Post, Read, Store, StoreError, Timelines as _,
 };
+use im_core::testing::StoreLayer;
 use im_core::testing::conformance::{StoreBench, run_store_suite};
-use im_core::time::Timestamp;
 
 /// What is wrong with the store.
 #[derive(Clone, Copy, PartialEq)]
@@ -114,7 +110,11 @@ fn a_report_names_the_case_the_contract_and_what_came() {
 }
 
 #[async_trait]
-impl Timelines for Broken {
+impl StoreLayer for Broken {
+    fn inner(&self) -> &dyn Store {
+        &self.inner
+    }
+
     async fn append(&self, mut posts: Vec<Post>) -> Vec<Result<Placed, StoreError>> {
         match self.flaw {
             Flaw::ForgetsKeys => self.inner.with_state(|state| {
@@ -139,33 +139,6 @@ impl Timelines for Broken {
         self.inner.read(reads).await
     }
 
-    async fn heads(&self, timelines: Vec<TimelineId>) -> Result<Vec<Head>, StoreError> {
-        self.inner.heads(timelines).await
-    }
-
-    async fn find(&self, keys: Vec<(Uid, SendKey)>) -> Result<Vec<Option<Found>>, StoreError> {
-        self.inner.find(keys).await
-    }
-
-    async fn locate(&self, messages: Vec<(TimelineId, MsgId)>) -> Result<Vec<Option<Version>>, StoreError> {
-        self.inner.locate(messages).await
-    }
-}
-
-#[async_trait]
-impl Conversations for Broken {
-    async fn conversations(
-        &self,
-        owner: &Uid,
-        before: Option<Version>,
-        limit: usize,
-    ) -> Result<Vec<Conversation>, StoreError> {
-        self.inner.conversations(owner, before, limit).await
-    }
-}
-
-#[async_trait]
-impl Cursors for Broken {
     async fn ack(&self, mut acks: Vec<CursorAck>) -> Vec<Result<(), StoreError>> {
         if self.flaw == Flaw::TrustsCursors {
             for ack in &mut acks {
@@ -174,25 +147,5 @@ impl Cursors for Broken {
             }
         }
         self.inner.ack(acks).await
-    }
-
-    async fn cursors(&self, of: Vec<(Uid, TimelineId)>) -> Result<Vec<Vec<Cursor>>, StoreError> {
-        self.inner.cursors(of).await
-    }
-}
-
-#[async_trait]
-impl Nodes for Broken {
-    async fn lease_node(&self, holder: &str, now: Timestamp, ttl: Duration) -> Result<NodeLease, StoreError> {
-        self.inner.lease_node(holder, now, ttl).await
-    }
-
-    async fn renew_node(
-        &self,
-        lease: &NodeLease,
-        now: Timestamp,
-        ttl: Duration,
-    ) -> Result<NodeLease, StoreError> {
-        self.inner.renew_node(lease, now, ttl).await
     }
 }

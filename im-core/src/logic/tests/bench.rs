@@ -26,7 +26,8 @@ pub(super) use crate::message::TimelineId;
 pub(super) use crate::ports::{AuthError, Credentials, Identity, OpenRooms, WakeUpError};
 pub(super) use crate::router::{Parcel, Subscription};
 pub(super) use crate::session::{Acked, KickReason, Login, Ticket, Verdict};
-pub(super) use crate::storage::{Cursors, Page, Placed, Post, Read, Timelines};
+pub(super) use crate::storage::{Cursors, Placed, Post, Timelines};
+pub(super) use crate::testing::StoreLayer;
 pub(super) use crate::time::{Tick, Timestamp};
 
 /// A clock that the test moves.
@@ -104,7 +105,10 @@ pub(super) struct Failing {
 }
 
 #[async_trait]
-impl Timelines for Failing {
+impl StoreLayer for Failing {
+    fn inner(&self) -> &dyn Store {
+        &self.store
+    }
     async fn append(&self, posts: Vec<Post>) -> Vec<Result<Placed, StoreError>> {
         lock(&self.batches).push(posts.len());
         let fails = lock(&self.next).pop().unwrap_or(false);
@@ -114,40 +118,6 @@ impl Timelines for Failing {
         }
         self.store.append(posts).await
     }
-    async fn read(&self, reads: Vec<Read>) -> Vec<Result<Page, StoreError>> {
-        self.store.read(reads).await
-    }
-    async fn heads(&self, of: Vec<TimelineId>) -> Result<Vec<crate::storage::Head>, StoreError> {
-        self.store.heads(of).await
-    }
-    async fn find(
-        &self,
-        keys: Vec<(Uid, crate::message::SendKey)>,
-    ) -> Result<Vec<Option<crate::storage::Found>>, StoreError> {
-        self.store.find(keys).await
-    }
-    async fn locate(&self, of: Vec<(TimelineId, MsgId)>) -> Result<Vec<Option<Version>>, StoreError> {
-        self.store.locate(of).await
-    }
-}
-
-#[async_trait]
-impl crate::storage::Conversations for Failing {
-    async fn conversations(
-        &self,
-        owner: &Uid,
-        before: Option<Version>,
-        limit: usize,
-    ) -> Result<Vec<crate::storage::Conversation>, StoreError> {
-        self.store.conversations(owner, before, limit).await
-    }
-}
-
-#[async_trait]
-impl Cursors for Failing {
-    async fn ack(&self, acks: Vec<crate::storage::CursorAck>) -> Vec<Result<(), StoreError>> {
-        self.store.ack(acks).await
-    }
     async fn cursors(
         &self,
         of: Vec<(Uid, TimelineId)>,
@@ -156,21 +126,6 @@ impl Cursors for Failing {
             futures::future::pending::<()>().await;
         }
         self.store.cursors(of).await
-    }
-}
-
-#[async_trait]
-impl crate::storage::Nodes for Failing {
-    async fn lease_node(&self, holder: &str, now: Timestamp, ttl: Duration) -> Result<NodeLease, StoreError> {
-        self.store.lease_node(holder, now, ttl).await
-    }
-    async fn renew_node(
-        &self,
-        lease: &NodeLease,
-        now: Timestamp,
-        ttl: Duration,
-    ) -> Result<NodeLease, StoreError> {
-        self.store.renew_node(lease, now, ttl).await
     }
 }
 
@@ -290,7 +245,7 @@ impl Bench {
 
     pub(super) fn cursor(&mut self, uid: &str) -> Option<i64> {
         let uid = Uid::new(uid).unwrap();
-        let cursors = self.store.cursors(vec![(uid.clone(), TimelineId::User(uid))]);
+        let cursors = Cursors::cursors(&*self.store, vec![(uid.clone(), TimelineId::User(uid))]);
         self.pool.run_until(cursors).unwrap()[0].first().map(|cursor| cursor.version.0)
     }
 }

@@ -1,16 +1,14 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::id::{MsgId, Uid, Version};
-use crate::message::{SendKey, TimelineId};
+use crate::id::{MsgId, Version};
+use crate::message::TimelineId;
 use crate::storage::{
-    Conversation, Conversations, Cursor, CursorAck, Cursors, Found, Head, NodeLease, Nodes, Page, Placed,
-    Post, Read, StoreError, Timelines,
+    CursorAck, Cursors as _, Head, Page, Placed, Post, Read, Store, StoreError, Timelines as _,
 };
+use crate::testing::StoreLayer;
 use crate::testing::sim::store::SimStore;
-use crate::time::Timestamp;
 
 /// What a wrong store does otherwise. What is not overridden is sound.
 #[async_trait]
@@ -43,7 +41,11 @@ impl<W: Wrong> WrongStore<W> {
 }
 
 #[async_trait]
-impl<W: Wrong> Timelines for WrongStore<W> {
+impl<W: Wrong> StoreLayer for WrongStore<W> {
+    fn inner(&self) -> &dyn Store {
+        &*self.store
+    }
+
     async fn append(&self, posts: Vec<Post>) -> Vec<Result<Placed, StoreError>> {
         self.wrong.append(&self.store, posts).await
     }
@@ -73,10 +75,6 @@ impl<W: Wrong> Timelines for WrongStore<W> {
         Ok(timelines.iter().zip(heads).map(outer).collect())
     }
 
-    async fn find(&self, keys: Vec<(Uid, SendKey)>) -> Result<Vec<Option<Found>>, StoreError> {
-        self.store.find(keys).await
-    }
-
     async fn locate(&self, messages: Vec<(TimelineId, MsgId)>) -> Result<Vec<Option<Version>>, StoreError> {
         let found = self.store.locate(messages.clone()).await?;
         let outer = |((timeline, _), version): (&(TimelineId, MsgId), Option<Version>)| {
@@ -84,46 +82,11 @@ impl<W: Wrong> Timelines for WrongStore<W> {
         };
         Ok(messages.iter().zip(found).map(outer).collect())
     }
-}
 
-#[async_trait]
-impl<W: Wrong> Conversations for WrongStore<W> {
-    async fn conversations(
-        &self,
-        owner: &Uid,
-        before: Option<Version>,
-        limit: usize,
-    ) -> Result<Vec<Conversation>, StoreError> {
-        self.store.conversations(owner, before, limit).await
-    }
-}
-
-#[async_trait]
-impl<W: Wrong> Cursors for WrongStore<W> {
     async fn ack(&self, mut acks: Vec<CursorAck>) -> Vec<Result<(), StoreError>> {
         for ack in &mut acks {
             ack.version = self.wrong.inner(&ack.timeline, ack.version);
         }
         self.store.ack(acks).await
-    }
-
-    async fn cursors(&self, of: Vec<(Uid, TimelineId)>) -> Result<Vec<Vec<Cursor>>, StoreError> {
-        self.store.cursors(of).await
-    }
-}
-
-#[async_trait]
-impl<W: Wrong> Nodes for WrongStore<W> {
-    async fn lease_node(&self, holder: &str, now: Timestamp, ttl: Duration) -> Result<NodeLease, StoreError> {
-        self.store.lease_node(holder, now, ttl).await
-    }
-
-    async fn renew_node(
-        &self,
-        lease: &NodeLease,
-        now: Timestamp,
-        ttl: Duration,
-    ) -> Result<NodeLease, StoreError> {
-        self.store.renew_node(lease, now, ttl).await
     }
 }

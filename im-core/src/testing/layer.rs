@@ -1,0 +1,154 @@
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::id::{MsgId, Uid, Version};
+use crate::message::{SendKey, TimelineId};
+use crate::storage::{
+    Conversation, Conversations, Cursor, CursorAck, Cursors, Found, Head, NodeLease, Nodes, Page, Placed,
+    Post, Read, Store, StoreError, Timelines,
+};
+use crate::time::Timestamp;
+
+/// A [`Store`] over another, which answers what this one does not: for stores that fail or are wrong on purpose.
+///
+/// ```
+/// use im_core::memory::MemoryStore;
+/// use im_core::storage::{Head, Store, StoreError, Timelines};
+/// use im_core::message::TimelineId;
+/// use im_core::testing::StoreLayer;
+///
+/// /// Says that all timelines are empty.
+/// struct Forgetful(MemoryStore);
+///
+/// #[async_trait::async_trait]
+/// impl StoreLayer for Forgetful {
+///     fn inner(&self) -> &dyn Store {
+///         &self.0
+///     }
+///     async fn heads(&self, timelines: Vec<TimelineId>) -> Result<Vec<Head>, StoreError> {
+///         Ok(vec![Head::default(); timelines.len()])
+///     }
+/// }
+///
+/// let store: Box<dyn Store> = Box::new(Forgetful(MemoryStore::default()));
+/// # let _ = store;
+/// ```
+#[async_trait]
+#[allow(missing_docs, reason = "every method is the store's of the same name")]
+pub trait StoreLayer: Send + Sync + 'static {
+    /// The store below.
+    fn inner(&self) -> &dyn Store;
+
+    async fn append(&self, posts: Vec<Post>) -> Vec<Result<Placed, StoreError>> {
+        self.inner().append(posts).await
+    }
+
+    async fn read(&self, reads: Vec<Read>) -> Vec<Result<Page, StoreError>> {
+        self.inner().read(reads).await
+    }
+
+    async fn heads(&self, timelines: Vec<TimelineId>) -> Result<Vec<Head>, StoreError> {
+        self.inner().heads(timelines).await
+    }
+
+    async fn find(&self, keys: Vec<(Uid, SendKey)>) -> Result<Vec<Option<Found>>, StoreError> {
+        self.inner().find(keys).await
+    }
+
+    async fn locate(&self, messages: Vec<(TimelineId, MsgId)>) -> Result<Vec<Option<Version>>, StoreError> {
+        self.inner().locate(messages).await
+    }
+
+    async fn conversations(
+        &self,
+        owner: &Uid,
+        before: Option<Version>,
+        limit: usize,
+    ) -> Result<Vec<Conversation>, StoreError> {
+        self.inner().conversations(owner, before, limit).await
+    }
+
+    async fn ack(&self, acks: Vec<CursorAck>) -> Vec<Result<(), StoreError>> {
+        self.inner().ack(acks).await
+    }
+
+    async fn cursors(&self, of: Vec<(Uid, TimelineId)>) -> Result<Vec<Vec<Cursor>>, StoreError> {
+        self.inner().cursors(of).await
+    }
+
+    async fn lease_node(&self, holder: &str, now: Timestamp, ttl: Duration) -> Result<NodeLease, StoreError> {
+        self.inner().lease_node(holder, now, ttl).await
+    }
+
+    async fn renew_node(
+        &self,
+        lease: &NodeLease,
+        now: Timestamp,
+        ttl: Duration,
+    ) -> Result<NodeLease, StoreError> {
+        self.inner().renew_node(lease, now, ttl).await
+    }
+}
+
+#[async_trait]
+impl<L: StoreLayer> Timelines for L {
+    async fn append(&self, posts: Vec<Post>) -> Vec<Result<Placed, StoreError>> {
+        StoreLayer::append(self, posts).await
+    }
+
+    async fn read(&self, reads: Vec<Read>) -> Vec<Result<Page, StoreError>> {
+        StoreLayer::read(self, reads).await
+    }
+
+    async fn heads(&self, timelines: Vec<TimelineId>) -> Result<Vec<Head>, StoreError> {
+        StoreLayer::heads(self, timelines).await
+    }
+
+    async fn find(&self, keys: Vec<(Uid, SendKey)>) -> Result<Vec<Option<Found>>, StoreError> {
+        StoreLayer::find(self, keys).await
+    }
+
+    async fn locate(&self, messages: Vec<(TimelineId, MsgId)>) -> Result<Vec<Option<Version>>, StoreError> {
+        StoreLayer::locate(self, messages).await
+    }
+}
+
+#[async_trait]
+impl<L: StoreLayer> Conversations for L {
+    async fn conversations(
+        &self,
+        owner: &Uid,
+        before: Option<Version>,
+        limit: usize,
+    ) -> Result<Vec<Conversation>, StoreError> {
+        StoreLayer::conversations(self, owner, before, limit).await
+    }
+}
+
+#[async_trait]
+impl<L: StoreLayer> Cursors for L {
+    async fn ack(&self, acks: Vec<CursorAck>) -> Vec<Result<(), StoreError>> {
+        StoreLayer::ack(self, acks).await
+    }
+
+    async fn cursors(&self, of: Vec<(Uid, TimelineId)>) -> Result<Vec<Vec<Cursor>>, StoreError> {
+        StoreLayer::cursors(self, of).await
+    }
+}
+
+#[async_trait]
+impl<L: StoreLayer> Nodes for L {
+    async fn lease_node(&self, holder: &str, now: Timestamp, ttl: Duration) -> Result<NodeLease, StoreError> {
+        StoreLayer::lease_node(self, holder, now, ttl).await
+    }
+
+    async fn renew_node(
+        &self,
+        lease: &NodeLease,
+        now: Timestamp,
+        ttl: Duration,
+    ) -> Result<NodeLease, StoreError> {
+        StoreLayer::renew_node(self, lease, now, ttl).await
+    }
+}
