@@ -83,8 +83,8 @@ pub(crate) struct RunArgs {
     /// The im-standalone program [default: the one beside this program].
     #[arg(long, value_name = "FILE")]
     pub(crate) standalone: Option<PathBuf>,
-    /// The store that im-standalone keeps, by kind and name in its fresh data directory, such as sqlite:im.db [default: its own choice].
-    #[arg(long, value_name = "KIND:NAME")]
+    /// The store that im-standalone keeps, by kind and name in its fresh data directory: log:DIR or sqlite:FILE [default: its own choice].
+    #[arg(long, value_name = "STORE")]
     pub(crate) store: Option<StoreSpec>,
     /// One more argument for im-standalone; may be repeated.
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]

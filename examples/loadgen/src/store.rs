@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use im_core::storage::Store;
+use im_store::log::LogStore;
 use im_store::sqlite::SqliteStore;
 
 use crate::fault::Fault;
@@ -19,11 +20,12 @@ pub(crate) struct StoreSpec {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
+    Log,
     Sqlite,
 }
 
-/// What `im-standalone` makes when it is not told what to make, the likelier first.
-const DEFAULTS: [(Kind, &str); 1] = [(Kind::Sqlite, "im.db")];
+/// What `im-standalone` makes, or made once, when it is not told what to make.
+const DEFAULTS: [(Kind, &str); 2] = [(Kind::Log, "store"), (Kind::Sqlite, "im.db")];
 
 impl StoreSpec {
     /// The store that a server without `--store` has made in this directory.
@@ -36,6 +38,7 @@ impl StoreSpec {
     /// What `im-standalone` is told.
     pub(crate) fn argument(&self, data: &Path) -> String {
         let kind = match self.kind {
+            Kind::Log => "log",
             Kind::Sqlite => "sqlite",
         };
         format!("{kind}:{}", data.join(&self.place).display())
@@ -44,10 +47,10 @@ impl StoreSpec {
     /// Opens it. No server may have it open.
     pub(crate) async fn open(&self, data: &Path) -> Result<Arc<dyn Store>, Fault> {
         let place = data.join(&self.place);
+        let refused = |error: &dyn std::error::Error| fault(&error.to_string());
         Ok(match self.kind {
-            Kind::Sqlite => {
-                Arc::new(SqliteStore::open(place).await.map_err(|error| fault(&error.to_string()))?)
-            }
+            Kind::Log => Arc::new(LogStore::open(place).await.map_err(|error| refused(&error))?),
+            Kind::Sqlite => Arc::new(SqliteStore::open(place).await.map_err(|error| refused(&error))?),
         })
     }
 }
@@ -60,8 +63,9 @@ impl FromStr for StoreSpec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (kind, place) = text.split_once(':').ok_or("it is KIND:PLACE, such as sqlite:im.db")?;
+        let (kind, place) = text.split_once(':').ok_or("it is log:DIR or sqlite:FILE")?;
         let kind = match kind {
+            "log" => Kind::Log,
             "sqlite" => Kind::Sqlite,
             _ => return Err(format!("there is no store {kind:?}")),
         };
@@ -81,6 +85,8 @@ mod tests {
     fn a_store_is_named_by_kind_and_place_in_the_data_directory() {
         let spec: StoreSpec = "sqlite:deep/im.db".parse().unwrap();
         assert_eq!(spec.argument(Path::new("/tmp/x")), "sqlite:/tmp/x/deep/im.db");
+        let spec: StoreSpec = "log:store".parse().unwrap();
+        assert_eq!(spec.argument(Path::new("/tmp/x")), "log:/tmp/x/store");
         for wrong in ["sqlite", "sqlite:", "sqlite:/etc/im.db", "sqlite:../im.db", "nonsense:im.db"] {
             assert!(wrong.parse::<StoreSpec>().is_err(), "{wrong}");
         }

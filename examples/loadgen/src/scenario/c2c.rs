@@ -75,7 +75,7 @@ impl Scenario for C2c {
         });
         let mut round = Round::new(self, target, pairs.collect());
         net.run(&mut round)?;
-        Ok(round.outcome(self.rate, target))
+        Ok(round.outcome(self, target))
     }
 }
 
@@ -242,7 +242,7 @@ impl Round {
         Wake::At(now.plus(Duration::from_millis(20)))
     }
 
-    fn outcome(self, rate: Option<f64>, target: &Target) -> Outcome {
+    fn outcome(self, c2c: &C2c, target: &Target) -> Outcome {
         let sum = |of: &dyn Fn(&Pair) -> u64| self.pairs.iter().map(of).sum();
         let lost = sum(&|pair| pair.check.lost(pair.sent));
         let (duplicated, reordered) = (sum(&|pair| pair.check.duplicated), sum(&|pair| pair.check.reordered));
@@ -251,7 +251,7 @@ impl Round {
             sent: self.sent,
             delivered: self.delivered,
             acked: self.acked,
-            offered: rate.map(|rate| rate * usage.seconds),
+            offered: c2c.rate.map(|rate| rate * c2c.times.measure.as_secs_f64()),
             usage,
             slices,
             rss_peak: target.pid.and_then(Pid::resident_peak),

@@ -58,7 +58,7 @@ impl Scenario for Echo {
         Ok(Outcome {
             sent: round.sent,
             delivered: round.echoed,
-            offered: self.rate.map(|rate| rate * usage.seconds),
+            offered: self.rate.map(|rate| rate * self.times.measure.as_secs_f64()),
             usage,
             slices,
             rss_peak: target.pid.and_then(Pid::resident_peak),

@@ -70,7 +70,7 @@ impl Scenario for FanOut {
         let template = Template::for_room(target.dialect, join::ROOM, self.size);
         let mut round = Round::new(self, target, &links, template);
         net.run(&mut round)?;
-        Ok(round.outcome(target))
+        Ok(round.outcome(self, target))
     }
 }
 
@@ -241,13 +241,13 @@ impl<'a> Round<'a> {
         net.sip(link, bytes, self)
     }
 
-    fn outcome(self, target: &Target) -> Outcome {
+    fn outcome(self, fan_out: &FanOut, target: &Target) -> Outcome {
         let sum = |of: &dyn Fn(&OrderCheck) -> u64| self.checks.iter().map(of).sum();
         let (usage, slices) = self.window.finish();
         Outcome {
             sent: self.counted,
             delivered: self.delivered,
-            offered: self.rate.map(|rate| rate * usage.seconds),
+            offered: self.rate.map(|rate| rate * fan_out.times.measure.as_secs_f64()),
             usage,
             slices,
             rss_peak: target.pid.and_then(Pid::resident_peak),

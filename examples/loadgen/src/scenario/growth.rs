@@ -12,6 +12,7 @@ use crate::proc::Pid;
 use crate::progress::Progress;
 use crate::target::{Floor, Target};
 use crate::window::Times;
+use crate::wire::Dialect;
 
 /// One store that grows by tens, and what a message costs at each size.
 pub(crate) struct Growth {
@@ -136,8 +137,11 @@ impl Growth {
         }
     }
 
-    /// Leaves the server alone, and then waits until it does nothing.
+    /// Leaves the server alone, and then waits until it does nothing. A floor does nothing by itself.
     fn settle(&self, target: &Target) {
+        if target.dialect == Dialect::Floor {
+            return;
+        }
         let begin = Instant::now();
         std::thread::sleep(self.settle);
         let cpu = || target.pid.and_then(Pid::cpu_seconds).unwrap_or_default();
