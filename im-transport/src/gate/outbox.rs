@@ -93,6 +93,9 @@ impl Outbox {
     }
 
     fn poll_write_once(&self, stream: &mut BoxStream, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        if self.front.is_empty() {
+            return stream.poll_write_now(cx, &self.tail);
+        }
         let mut slices = [IoSlice::new(&[]); SLICES];
         let mut count = 0;
         let tail = std::iter::once(&self.tail[..]);
