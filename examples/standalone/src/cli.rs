@@ -5,7 +5,7 @@ use im_core::id::Uid;
 use serde::Serialize;
 
 use crate::settings::Kick;
-use crate::store::StoreArgs;
+use crate::store::{Location, StoreArgs};
 
 /// An instant-messaging server in one process, with its data in one directory.
 ///
@@ -50,10 +50,16 @@ pub(crate) struct Flags {
     #[serde(skip)]
     pub(crate) config: Option<PathBuf>,
 
-    /// Where everything is kept: the database and the secret that signs tokens [default: im-data].
+    /// Where everything is kept: the store and the secret that signs tokens [default: im-data].
     #[arg(long, env = "IM_DATA", value_name = "DIR", global = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<PathBuf>,
+
+    /// Which store keeps the messages, and where: log:DIR or sqlite:FILE [default: log:DATA/store, or sqlite:DATA/im.db if that is all there
+    /// is].
+    #[arg(long, env = "IM_STORE", value_name = "STORE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<Location>,
 
     /// Where to listen for clients; port 0 takes a free one [default: 127.0.0.1:9000].
     #[arg(long, env = "IM_TCP", value_name = "HOST:PORT")]

@@ -3,7 +3,6 @@ use std::sync::Arc;
 
 use im_core::logic::Policy;
 use im_core::session::SessionLimits;
-use im_store::sqlite::SqliteStore;
 use im_transport::Server;
 use im_transport::gate::GateLimits;
 use im_transport::jwt::JwtAuthenticator;
@@ -17,9 +16,11 @@ use crate::{descriptors, output, secret};
 pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let mut signals = Signals::new()?;
     let secret = secret::load_or_create(&settings.data)?;
-    let store = Arc::new(SqliteStore::open(settings.data.join("im.db")).await?);
+    let location = settings.store();
+    tracing::info!(store = %location, "opens");
+    let store = location.serve().await?;
     let mut server = Server::builder()
-        .store(store.clone())
+        .store(store.shared())
         .authenticator(Arc::new(JwtAuthenticator::new(&secret)))
         .policy(policy(settings))
         .session_limits(session_limits(settings))

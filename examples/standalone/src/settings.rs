@@ -9,12 +9,14 @@ use im_core::router::KickPolicy;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::Flags;
+use crate::store::Location;
 
 /// What the server runs with.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Settings {
     pub(crate) data: PathBuf,
+    store: Option<Location>,
     pub(crate) tcp: String,
     pub(crate) kick: Kick,
     pub(crate) max_connections: usize,
@@ -29,6 +31,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             data: "im-data".into(),
+            store: None,
             tcp: "127.0.0.1:9000".to_owned(),
             kick: Kick(KickPolicy::SameDeviceType),
             max_connections: 100_000,
@@ -83,6 +86,16 @@ impl Settings {
             return Err(wrong("log", failure.to_string()));
         }
         Ok(self)
+    }
+
+    /// The store that was named; else the log in the data directory, unless that has only a database from before logs were the default.
+    pub(crate) fn store(&self) -> Location {
+        let (log, database) = (self.data.join("store"), self.data.join("im.db"));
+        match &self.store {
+            Some(store) => store.clone(),
+            None if database.exists() && !log.exists() => Location::Sqlite(database),
+            None => Location::Log(log),
+        }
     }
 
     pub(crate) fn idle(&self) -> Duration {

@@ -98,7 +98,30 @@ fn it_says_where_it_listens_and_ends_well_on_sigterm_and_sigint() {
         server.signal(signal);
         assert_eq!(server.end(), (Some(0), String::new()));
     }
-    assert!(dir.path().join("im-data/im.db").exists());
+    assert!(dir.path().join("im-data/store/log").exists());
+}
+
+#[test]
+fn a_store_that_is_named_is_used_and_a_database_alone_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = "im-data/im.db";
+    for args in [&["--tcp", "127.0.0.1:0", "--store", "sqlite:im-data/im.db"][..], &["--tcp", "127.0.0.1:0"]]
+    {
+        let mut server = Running::start(dir.path(), args);
+        assert!(server.line().starts_with("ready"));
+        server.signal("TERM");
+        assert_eq!(server.end().0, Some(0));
+        assert!(dir.path().join(database).exists());
+        assert!(!dir.path().join("im-data/store").exists(), "the database that is there goes on");
+    }
+}
+
+#[test]
+fn a_store_of_no_known_kind_is_a_wrong_setting() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = run(dir.path(), &["--store", "tape:5"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("expected log:DIR or sqlite:FILE"));
 }
 
 #[test]

@@ -117,8 +117,8 @@ fn what_cannot_be_copied_is_named_and_nothing_is_made() {
         (["sqlite:a.db", "sqlite:full.db"], 1, "full.db holds a store already"),
         (["sqlite:text.db", "sqlite:new.db"], 1, "text.db is damaged or no database of this library"),
         (["sqlite:a.db", "sqlite:no-dir/new.db"], 1, "no-dir/new.db"),
-        (["sqlite:a.db", "sqlite:"], 2, "expected sqlite:FILE"),
-        (["a.db", "sqlite:new.db"], 2, "expected sqlite:FILE"),
+        (["sqlite:a.db", "sqlite:"], 2, "expected log:DIR or sqlite:FILE"),
+        (["a.db", "sqlite:new.db"], 2, "expected log:DIR or sqlite:FILE"),
     ];
     for (stores, expected, named) in cases {
         let (code, out, err) = run(dir.path(), &["copy", stores[0], stores[1]]);

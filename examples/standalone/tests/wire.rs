@@ -6,17 +6,28 @@
 use std::path::Path;
 use std::process::Command;
 
-/// Runs a file of Python tests; its output is shown if one fails.
+/// Runs a file of Python tests over each store; its output is shown if one fails.
 fn passes(file: &str) {
+    for store in ["log", "sqlite"] {
+        passes_over(store, file);
+    }
+}
+
+fn passes_over(store: &str, file: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wire");
     let output = Command::new("python3")
         .arg("-B")
         .arg(folder.join(file))
+        .env("IM_STORE_KIND", store)
         .env("IM_STANDALONE", env!("CARGO_BIN_EXE_im-standalone"))
         .output()
         .expect("python3 runs; .ci/servers installs it");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{file} failed:\n{}{said}", String::from_utf8_lossy(&output.stdout));
+    assert!(
+        output.status.success(),
+        "{file} failed over {store}:\n{}{said}",
+        String::from_utf8_lossy(&output.stdout)
+    );
     assert!(!said.contains("Ran 0 tests"), "{file} has no tests");
 }
 

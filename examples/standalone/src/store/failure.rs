@@ -1,8 +1,8 @@
 use std::io;
 
+use super::location::OpenError;
 use im_core::storage::StoreError;
 use im_core::transfer::{CopyError, VerifyError};
-use im_store::sqlite::OpenError;
 
 use super::location::Location;
 

@@ -2,10 +2,13 @@ use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use im_core::storage::{Exportable, Import};
-use im_store::sqlite::{OpenError, SqliteOptions, SqliteStore};
+use im_core::storage::{Exportable, Import, Store};
+use im_store::log::LogStore;
+use im_store::sqlite::{SqliteOptions, SqliteStore};
+use serde::{Deserialize, Serialize};
 
 use super::failure::Failure;
 
@@ -13,21 +16,35 @@ use super::failure::Failure;
 const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Where a store is, and of what kind.
-#[derive(Clone, Debug)]
-pub(super) enum Location {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub(crate) enum Location {
+    Log(PathBuf),
     Sqlite(PathBuf),
 }
 
 /// What no store is called.
 #[derive(Debug, thiserror::Error)]
-#[error("expected sqlite:FILE")]
-pub(super) struct NoSuchLocation;
+#[error("expected log:DIR or sqlite:FILE")]
+pub(crate) struct NoSuchLocation;
+
+/// Why a store was not opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[error(transparent)]
+    Log(#[from] im_store::log::OpenError),
+    #[error(transparent)]
+    Sqlite(#[from] im_store::sqlite::OpenError),
+    #[error("a log cannot be copied yet")]
+    NotCopied,
+}
 
 impl FromStr for Location {
     type Err = NoSuchLocation;
 
     fn from_str(text: &str) -> Result<Self, NoSuchLocation> {
         match text.split_once(':') {
+            Some(("log", dir)) if !dir.is_empty() => Ok(Self::Log(dir.into())),
             Some(("sqlite", file)) if !file.is_empty() => Ok(Self::Sqlite(file.into())),
             _ => Err(NoSuchLocation),
         }
@@ -37,15 +54,30 @@ impl FromStr for Location {
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Log(dir) => write!(f, "log:{}", dir.display()),
             Self::Sqlite(file) => write!(f, "sqlite:{}", file.display()),
         }
+    }
+}
+
+impl From<Location> for String {
+    fn from(location: Location) -> Self {
+        location.to_string()
+    }
+}
+
+impl TryFrom<String> for Location {
+    type Error = NoSuchLocation;
+
+    fn try_from(text: String) -> Result<Self, NoSuchLocation> {
+        text.parse()
     }
 }
 
 impl Location {
     fn path(&self) -> &Path {
         match self {
-            Self::Sqlite(path) => path,
+            Self::Log(path) | Self::Sqlite(path) => path,
         }
     }
 
@@ -55,14 +87,24 @@ impl Location {
         file(self.path()).is_some_and(|this| Some(this) == file(other.path()))
     }
 
+    /// Opens the store for a server, and makes it if there is none.
+    pub(crate) async fn serve(&self) -> Result<Opened, OpenError> {
+        match self {
+            Self::Log(path) => Ok(Opened::Log(Arc::new(LogStore::open(path).await?))),
+            Self::Sqlite(path) => Ok(Opened::Sqlite(Arc::new(SqliteStore::open(path).await?))),
+        }
+    }
+
     /// Opens a store that is there.
     pub(super) async fn open(&self) -> Result<Opened, Failure> {
         if !self.path().exists() {
             return Err(Failure::Missing(self.clone()));
         }
         match self {
+            Self::Log(_) => Err(OpenError::NotCopied.into()),
             Self::Sqlite(path) => {
-                Ok(Opened::Sqlite(SqliteOptions::new(path).call_deadline(DEADLINE).open().await?))
+                let opened = SqliteOptions::new(path).call_deadline(DEADLINE).open().await;
+                Ok(Opened::Sqlite(Arc::new(opened.map_err(OpenError::from)?)))
             }
         }
     }
@@ -70,25 +112,37 @@ impl Location {
     /// Begins a copy into a store.
     pub(super) async fn import(&self) -> Result<Box<dyn Import>, OpenError> {
         match self {
+            Self::Log(_) => Err(OpenError::NotCopied),
             Self::Sqlite(path) => Ok(Box::new(SqliteOptions::new(path).import().await?)),
         }
     }
 }
 
 /// An open store.
-pub(super) enum Opened {
-    Sqlite(SqliteStore),
+pub(crate) enum Opened {
+    Log(Arc<LogStore>),
+    Sqlite(Arc<SqliteStore>),
 }
 
 impl Opened {
-    pub(super) fn store(&self) -> &dyn Exportable {
+    pub(super) fn store(&self) -> Result<&dyn Exportable, OpenError> {
         match self {
-            Self::Sqlite(store) => store,
+            Self::Log(_) => Err(OpenError::NotCopied),
+            Self::Sqlite(store) => Ok(&**store),
         }
     }
 
-    pub(super) async fn close(self) {
+    /// The store, for a server.
+    pub(crate) fn shared(&self) -> Arc<dyn Store> {
         match self {
+            Self::Log(store) => store.clone(),
+            Self::Sqlite(store) => store.clone(),
+        }
+    }
+
+    pub(crate) async fn close(self) {
+        match self {
+            Self::Log(store) => store.close().await,
             Self::Sqlite(store) => store.close().await,
         }
     }

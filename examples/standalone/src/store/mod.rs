@@ -14,7 +14,7 @@ use clap::{Args, Subcommand};
 
 use crate::{FAILED, output};
 use failure::Failure;
-use location::Location;
+pub(crate) use location::Location;
 
 #[derive(Debug, Args)]
 pub(crate) struct StoreArgs {
@@ -22,7 +22,7 @@ pub(crate) struct StoreArgs {
     command: StoreCommand,
 }
 
-/// A store is named by its kind and its place: sqlite:FILE. No server may be running on it.
+/// A store is named by its kind and its place: log:DIR or sqlite:FILE. No server may be running on it.
 #[derive(Debug, Subcommand)]
 enum StoreCommand {
     /// Copies a store into a new one, of whatever kind, and compares the two.

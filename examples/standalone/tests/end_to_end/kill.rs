@@ -24,14 +24,22 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[test]
 fn a_text_survives_kills_with_one_message_in_flight() {
     for run in 0..RUNS {
-        survives(1, seed() + run);
+        survives("log", 1, seed() + run);
     }
 }
 
 #[test]
 fn a_text_survives_kills_with_sixty_four_messages_in_flight() {
     for run in 0..RUNS {
-        survives(64, seed() + 1_000 + run);
+        survives("log", 64, seed() + 1_000 + run);
+    }
+}
+
+#[test]
+fn a_text_survives_kills_in_a_database_too() {
+    for run in 0..RUNS / 2 {
+        survives("sqlite", 1, seed() + run);
+        survives("sqlite", 64, seed() + 1_000 + run);
     }
 }
 
@@ -39,12 +47,12 @@ fn seed() -> u64 {
     std::env::var("IM_SEED").map_or(20_261_121, |seed| seed.parse().expect("IM_SEED is a number"))
 }
 
-fn survives(window: usize, seed: u64) {
-    println!("window {window}, seed {seed}");
+fn survives(store: &str, window: usize, seed: u64) {
+    println!("{store}, window {window}, seed {seed}");
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let mut chance = Chance(seed);
-    let mut server = Server::start(&data, &format!("127.0.0.1:{}", free_port()));
+    let mut server = Server::start(&data, &format!("127.0.0.1:{}", free_port()), store);
     let mut alice = Sender::start(&data, &server.address, window);
     for acks in kill_points(&mut chance) {
         alice.wait_for(acks);
@@ -52,7 +60,7 @@ fn survives(window: usize, seed: u64) {
         let address = server.address.clone();
         server.kill();
         thread::sleep(Duration::from_millis(chance.below(100)));
-        server = Server::start(&data, &address);
+        server = Server::start(&data, &address, store);
     }
     alice.finish();
     for device in [["phone", "1"], ["desk", "3"]] {

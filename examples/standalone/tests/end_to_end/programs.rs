@@ -56,12 +56,13 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a server and waits until it is ready.
-    pub(crate) fn start(data: &Path, address: &str) -> Self {
+    /// Starts a server with a store of a kind (`log`, `sqlite`) in its data directory, and waits until it is ready.
+    pub(crate) fn start(data: &Path, address: &str, store: &str) -> Self {
         let mut process = Command::new(STANDALONE)
             .arg("--data")
             .arg(data)
             .args(["--tcp", address])
+            .args(["--store", &format!("{store}:{}", data.join("kept").display())])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

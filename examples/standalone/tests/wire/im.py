@@ -174,8 +174,10 @@ class Server:
         self.folder = tempfile.TemporaryDirectory(prefix="im-wire-")
         self.log = open(os.path.join(self.folder.name, "log"), "wb")
         self.data = ["--data", os.path.join(self.folder.name, "data")]
+        kind = os.environ.get("IM_STORE_KIND", "log")
+        store = ["--store", f"{kind}:{os.path.join(self.folder.name, 'data', 'kept')}"]
         self.process = subprocess.Popen(
-            [self.program, *self.data, "--tcp", "127.0.0.1:0", *flags], stdout=subprocess.PIPE, stderr=self.log
+            [self.program, *self.data, *store, "--tcp", "127.0.0.1:0", *flags], stdout=subprocess.PIPE, stderr=self.log
         )
         ready = self.process.stdout.readline().decode()
         assert ready.startswith("ready tcp=127.0.0.1:"), f"said {ready!r}; log: {self.logged()}"
