@@ -55,3 +55,8 @@ fn pull_sync_acknowledgements_and_hints() {
 fn wrong_input_in_bounded_memory() {
     passes("test_hostile.py");
 }
+
+#[test]
+fn rooms() {
+    passes("test_rooms.py");
+}

@@ -60,7 +60,7 @@ class Sending(WireTest):
 
     def test_every_command_that_is_published_but_not_served_is_error_9_and_keeps_the_link(self):
         link = self.login(self.user("alice"))
-        for cmd in (1003, 1004, 1005, 1007, 1008, 1009, 1011, 1012, 1015, 1, 5, 7, 10001, 0, 0xFFFFFFFF):
+        for cmd in (1003, 1004, 1005, 1007, 1008, 1009, 1011, 1012, 1018, 1019, 1, 5, 7, 10001, 0, 0xFFFFFFFF):
             self.assertError(link.call(cmd, {}), 9)
             self.assertError(link.call(cmd, im.UNDECODABLE), 9)
         self.assertAlive(link)
