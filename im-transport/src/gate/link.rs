@@ -13,7 +13,7 @@ use super::GateLimits;
 use super::admission::Permit;
 use super::in_flight::{InFlight, Weight, is_page};
 use super::mailbox::NewLink;
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Spares};
 use super::ready::{LinkWaker, Ready};
 use super::rooms::RoomLists;
 use super::stream::{self, BoxStream};
@@ -43,6 +43,7 @@ pub(super) struct Work {
     after_auth: Decoder,
     effects: Vec<Effect>,
     scratch: BytesMut,
+    spares: Spares,
 }
 
 impl Work {
@@ -58,6 +59,7 @@ impl Work {
             rests: 0,
             effects: Vec::new(),
             scratch: BytesMut::new(),
+            spares: Spares::default(),
         }
     }
 
@@ -69,6 +71,8 @@ impl Work {
     /// Takes what the links asked, for the use-cases, with what it counts until it is answered.
     pub(super) fn take_turn(&mut self) -> (Turn, Arc<Weight>) {
         let mut turn = std::mem::take(&mut self.turn);
+        // The next turn is likely as large.
+        self.turn.requests.reserve(turn.requests.len());
         let weight = self.in_flight.hand_over(&mut turn);
         (turn, weight)
     }
@@ -246,7 +250,7 @@ impl Link {
         if self.outbox.is_none() {
             self.progress = now;
         }
-        self.outbox.get_or_insert_default().push(frame);
+        self.outbox.get_or_insert_with(|| work.spares.take()).push(frame);
     }
 
     /// Bytes that wait to be written.
@@ -370,7 +374,7 @@ impl Link {
             self.progress = now;
         }
         match outcome {
-            Poll::Ready(Ok(())) => self.outbox = None,
+            Poll::Ready(Ok(())) => work.spares.put(self.outbox.take()),
             Poll::Ready(Err(_)) => self.cut(now, Cut::Gone, work),
             Poll::Pending if self.progress + work.limits.write_stall <= now => {
                 self.cut(now, Cut::WriteStall, work);

@@ -76,6 +76,7 @@ impl Mailbox {
     /// Leaves parcels; when there is no space the oldest pushes go, never a kick.
     pub(super) fn deliver(&self, batch: Vec<Delivery>) {
         let mut mail = self.lock();
+        mail.pushes.reserve(batch.len());
         for delivery in batch {
             match delivery.parcel {
                 Parcel::Push(push) => mail.push(delivery.conn, push, self.capacity),

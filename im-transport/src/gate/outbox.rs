@@ -16,6 +16,35 @@ const SHARED_FROM: usize = 4 << 10;
 /// Slices of one vectored write.
 const SLICES: usize = 32;
 
+/// How many outboxes without a link are kept.
+const SPARES: usize = 128;
+
+/// An outbox that more than this went through at once is not kept.
+const SPARE_BYTES: usize = 16 << 10;
+
+/// Outboxes of links to which nothing has to wait, for those to which something has: a busy shard makes none.
+#[derive(Debug, Default)]
+#[allow(clippy::vec_box, reason = "a link holds its outbox in the same box")]
+pub(super) struct Spares(Vec<Box<Outbox>>);
+
+impl Spares {
+    /// An empty outbox.
+    pub(super) fn take(&mut self) -> Box<Outbox> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    /// Takes an outbox back, of which everything is written.
+    pub(super) fn put(&mut self, outbox: Option<Box<Outbox>>) {
+        if let Some(mut outbox) = outbox
+            && self.0.len() < SPARES
+            && outbox.taken <= SPARE_BYTES
+        {
+            outbox.taken = 0;
+            self.0.push(outbox);
+        }
+    }
+}
+
 /// What waits to be written to one link. Exists only while something does.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
@@ -24,6 +53,8 @@ pub(super) struct Outbox {
     /// Frames on end, after `front`.
     tail: BytesMut,
     len: usize,
+    /// Bytes that it took in all.
+    taken: usize,
     /// Messages of rooms that were left out and that the client was not told of.
     missed: Vec<(RoomId, u64)>,
 }
@@ -35,7 +66,7 @@ impl Outbox {
     }
 
     pub(super) fn push(&mut self, frame: OutFrame) {
-        self.len += frame.len();
+        self.grow(frame.len());
         if frame.body.len() < SHARED_FROM {
             frame.encode(&mut self.tail);
             return;
@@ -48,11 +79,16 @@ impl Outbox {
 
     /// Bytes that others have too, of whole frames but for the first one's beginning.
     pub(super) fn push_shared(&mut self, bytes: Bytes) {
-        self.len += bytes.len();
+        self.grow(bytes.len());
         if !self.tail.is_empty() {
             self.front.push_back(self.tail.split().freeze());
         }
         self.front.push_back(bytes);
+    }
+
+    fn grow(&mut self, bytes: usize) {
+        self.len += bytes;
+        self.taken += bytes;
     }
 
     /// So many messages of a room are left out here.
@@ -132,6 +168,21 @@ mod tests {
         let body = Bytes::from(vec![b'x'; len]);
         let suffix = Suffix::version(version);
         OutFrame { client_version: 1, cmd: CmdId::C2C_PUSH, seq: Seq::PUSH, body, suffix }
+    }
+
+    #[test]
+    fn spares_are_few_and_small() {
+        let mut spares = Spares::default();
+        for len in [3, SPARE_BYTES, 7] {
+            let mut outbox = Box::<Outbox>::default();
+            outbox.push(frame(len, 0));
+            spares.put(Some(outbox));
+        }
+        assert_eq!(spares.0.len(), 2);
+        for _ in 0..SPARES {
+            spares.put(Some(Box::default()));
+        }
+        assert_eq!(spares.0.len(), SPARES);
     }
 
     #[tokio::test]

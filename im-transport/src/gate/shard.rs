@@ -33,7 +33,7 @@ pub(super) struct Shard {
     session_limits: Arc<SessionLimits>,
     mailbox: Arc<Mailbox>,
     links: Slab<Link>,
-    by_conn: HashMap<ConnId, usize>,
+    by_conn: HashMap<ConnId, usize, foldhash::fast::RandomState>,
     work: Work,
     /// Links that this turn changed and that are settled at its end.
     touched: Vec<usize>,
@@ -68,7 +68,7 @@ impl Shard {
             session_limits,
             mailbox,
             links: Slab::new(),
-            by_conn: HashMap::new(),
+            by_conn: HashMap::default(),
             work: Work::new(limits, rooms),
             touched: Vec::new(),
             starved: Vec::new(),

@@ -224,6 +224,7 @@ impl Batch {
             Job::Forget(link) => self.forgotten.push(link),
             Job::Append { submissions, bytes, answer } => {
                 self.bytes += bytes;
+                self.posts.reserve(submissions.len());
                 let places =
                     submissions.into_iter().map(|submission| self.place(submission, order)).collect();
                 self.turns.push(Turn { places, answer });
