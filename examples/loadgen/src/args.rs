@@ -261,8 +261,8 @@ pub(crate) struct GrowthArgs {
     /// Messages in flight of each sender while a size is measured.
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) window: u32,
-    /// Messages that are measured at each size, on top of those stored.
-    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
+    /// Messages that are measured at each size, on top of those stored: enough to take some hundredths of a CPU second.
+    #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) measured: u64,
     /// Bytes of a message's content, at least 24.
     #[arg(long, value_name = "BYTES", default_value_t = 100, value_parser = clap::value_parser!(u32).range(24..=65_536))]

@@ -212,8 +212,11 @@ fn a_started_server_ends_with_a_load_generator_that_is_killed() {
     if Command::new("setpriv").args(["--pdeathsig", "KILL", "true"]).status().is_err() {
         return;
     }
+    // A killed process leaves its files.
+    let dir = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_im-loadgen"));
-    command.args(["echo", "--links", "3", "--spawn", "--no-floor", "--no-raise", "--no-pin", "--standalone"]);
+    command.arg("echo").arg("--data-root").arg(dir.path());
+    command.args(["--links", "3", "--spawn", "--no-floor", "--no-raise", "--no-pin", "--standalone"]);
     let mut loadgen = command.arg(standalone()).stderr(std::process::Stdio::null()).spawn().unwrap();
     let server = wait_for(|| child_of(loadgen.id()));
     loadgen.kill().unwrap();
