@@ -69,6 +69,8 @@ pub trait Import: Send + 'static {
     ///   A version at or below the floor takes no entry, but the key is remembered.
     /// - What cannot be of one sound store is refused with `Corrupt` and a [`Misfit`]: a kind after a later one, a timeline that was not
     ///   announced, a version out of turn, a key or msgid for the second time, a cursor above its head.
+    /// - What this kind of store does not keep (floors, if it has no retention yet) is refused too, with [`Misfit::Unsupported`]: nothing is dropped in
+    ///   silence.
     ///
     /// # Atomicity
     /// None: after an error the import cannot go on.
@@ -143,6 +145,9 @@ pub enum Misfit {
         /// Where the cursor stands.
         cursor: Version,
     },
+    /// Something that this kind of store does not keep.
+    #[error("{0} cannot be kept in this kind of store")]
+    Unsupported(&'static str),
     /// A timeline did not come to its announced head.
     #[error(
         "the timeline of {} ends at version {head}, and was announced up to {announced}",

@@ -17,6 +17,10 @@
 //! # One process
 //! A lock file (`store.lock`) keeps a second server out. The operating system releases it when the process ends, however it ends.
 //!
+//! # Copies
+//! [`Export`](im_core::storage::Export) reads messages in the order of the log. [`LogOptions::import`] begins a store that is unfinished, by a file of that
+//! name in its directory, and is not opened until its [`LogImport`] is finished.
+//!
 //! # Failures
 //! A full disk is [`Unavailable`](im_core::storage::StoreErrorKind::Unavailable), and appends go on when there is room. After a failed write or sync its segment is ended where
 //! it was sound, and the log goes on in a new one. At opening, a batch that a crash cut off is removed, with a warning; anything else that is not what was
@@ -26,8 +30,10 @@
 mod batch;
 mod checkpoint;
 mod codec;
+mod export;
 mod fault;
 mod hash;
+mod import;
 mod index;
 mod manifest;
 mod nodes;
@@ -56,6 +62,7 @@ use std::time::Duration;
 
 use futures::channel::oneshot;
 
+pub use import::LogImport;
 pub use open::OpenError;
 pub use options::LogOptions;
 

@@ -24,7 +24,7 @@ use super::shared::Shared;
 use super::state::State;
 use super::tail::{End, Shape, Tail};
 use super::writer::Writer;
-use super::{Fault, LogOptions, LogStore};
+use super::{Fault, LogOptions, LogStore, import};
 use crate::file::sync_directory;
 use crate::lock::FileLock;
 
@@ -55,6 +55,18 @@ pub enum OpenError {
         /// What is wrong, and where.
         what: String,
     },
+    /// A copy into it was begun and not finished.
+    #[error("{} is an unfinished copy: copy again, which begins anew, or remove it", path.display())]
+    Unfinished {
+        /// The store's directory.
+        path: PathBuf,
+    },
+    /// It holds something, and is to be copied into.
+    #[error("{} holds a store already: copy into another, or remove it", path.display())]
+    NotEmpty {
+        /// The store's directory.
+        path: PathBuf,
+    },
     /// A newer version of this library has written it.
     #[error("the store in {} was written by a newer version of this library (format {format})", path.display())]
     Newer {
@@ -69,6 +81,7 @@ pub enum OpenError {
 #[derive(Debug)]
 enum Refusal {
     InUse,
+    Unfinished,
     Io(io::Error),
     Damaged(String),
     Newer(u32),
@@ -105,8 +118,22 @@ fn damaged(at: Position) -> Refusal {
 
 /// Locks, reads what is there, and starts the threads.
 pub(super) fn open(options: LogOptions) -> Result<LogStore, OpenError> {
-    let path = options.dir.clone();
-    open_dir(options).map_err(|refusal| match refusal {
+    let dir = options.dir.clone();
+    let unfinished = || if import::is_unfinished(&dir) { Err(Refusal::Unfinished) } else { Ok(()) };
+    refuse(options.dir.clone(), open_dir(options, unfinished))
+}
+
+/// The same to import into it; `prepare` is done under the lock, before anything is looked at.
+pub(super) fn open_to_fill(
+    options: LogOptions,
+    prepare: impl FnOnce() -> io::Result<()>,
+) -> Result<LogStore, OpenError> {
+    refuse(options.dir.clone(), open_dir(options, || Ok(prepare()?)))
+}
+
+fn refuse(path: PathBuf, opened: Result<LogStore, Refusal>) -> Result<LogStore, OpenError> {
+    opened.map_err(|refusal| match refusal {
+        Refusal::Unfinished => OpenError::Unfinished { path },
         Refusal::InUse => OpenError::InUse { path },
         Refusal::Io(source) => OpenError::Io { path, source },
         Refusal::Damaged(what) => OpenError::Damaged { path, what },
@@ -114,9 +141,10 @@ pub(super) fn open(options: LogOptions) -> Result<LogStore, OpenError> {
     })
 }
 
-fn open_dir(options: LogOptions) -> Result<LogStore, Refusal> {
+fn open_dir(options: LogOptions, prepare: impl FnOnce() -> Result<(), Refusal>) -> Result<LogStore, Refusal> {
     create_dir(&options.dir)?;
     let lock = FileLock::take(&options.dir.join("store"))?.ok_or(Refusal::InUse)?;
+    prepare()?;
     let (log_dir, index_dir) = (options.dir.join("log"), options.dir.join("index"));
     create_dir(&log_dir)?;
     create_dir(&index_dir)?;

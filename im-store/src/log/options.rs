@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{LogStore, OpenError, open};
+use super::{LogImport, LogStore, OpenError, import, open};
 
 /// How to open a [`LogStore`].
 #[derive(Clone, Debug)]
@@ -74,6 +74,17 @@ impl LogOptions {
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = Some(bytes);
         self
+    }
+
+    /// Begins an import into the store, and creates it if there is none. One that holds nothing will do; of an earlier import that was not finished,
+    /// everything is removed. The deadline is not used.
+    ///
+    /// # Errors
+    /// [`OpenError`], with [`OpenError::NotEmpty`] for a store that holds something.
+    pub async fn import(self) -> Result<LogImport, OpenError> {
+        let path = self.dir.clone();
+        let begun = tokio::task::spawn_blocking(|| import::begin(self)).await;
+        begun.unwrap_or_else(|error| Err(OpenError::Io { path, source: std::io::Error::other(error) }))
     }
 
     /// Opens the store, and creates it if there is none. The directory that its directory is in has to exist.

@@ -15,7 +15,7 @@ use super::hash::{KeyHasher, NumberMap};
 use super::nodes::{self, NodeRow};
 use super::owners::{Head, OwnerId};
 use super::recent::{Keys, Place, Placement};
-use super::record::{self, Record, Stored};
+use super::record::{self, Past, Record, Stored};
 use super::segment::Position;
 use super::segments::{Reader, Segments, Wait};
 use super::state::{self, Located, State};
@@ -30,7 +30,7 @@ pub(super) struct Changes {
     owners: HashMap<TimelineId, OwnerId>,
     names: Vec<TimelineId>,
     acks: Vec<(OwnerId, OwnerId, DeviceId, Version)>,
-    leases: Vec<(NodeId, NodeRow)>,
+    pub(super) leases: Vec<(NodeId, NodeRow)>,
 }
 
 impl Changes {
@@ -81,7 +81,7 @@ impl Planner<'_> {
     fn post(&mut self, post: &Post) -> Result<Result<Placed, StoreError>, Fault> {
         let key = self.hasher.hash(&post.message.from, &post.message.key);
         if let Some(stored) = self.known(key, post)? {
-            return Ok(match stored.message.digest() == post.message.digest() {
+            return Ok(match stored.digest() == post.message.digest() {
                 true => Ok(placed(&stored)),
                 false => Err(StoreError::new(StoreErrorKind::KeyReused, "append")),
             });
@@ -92,11 +92,11 @@ impl Planner<'_> {
                 return Ok(Err(StoreError::new(StoreErrorKind::MsgIdReused, "append")));
             }
         }
-        Ok(Ok(self.place(post, copy, key)))
+        Ok(Ok(self.place(post, copy, key, Past::default())))
     }
 
     /// The message with the post's send key, if there is one.
-    fn known(&self, key: u64, post: &Post) -> Result<Option<Stored>, Fault> {
+    pub(super) fn known(&self, key: u64, post: &Post) -> Result<Option<Stored>, Fault> {
         for at in self.changes.keys.find(key) {
             let payload = record::payload(self.batch.from(usize::try_from(at.0).unwrap_or(0)));
             if let Some(stored) = payload.and_then(|payload| same_send(payload, post)) {
@@ -117,7 +117,7 @@ impl Planner<'_> {
     }
 
     /// Whether a msgid stands in a timeline.
-    fn stands(&self, timeline: &TimelineId, msgid: MsgId) -> Result<bool, Fault> {
+    pub(super) fn stands(&self, timeline: &TimelineId, msgid: MsgId) -> Result<bool, Fault> {
         let Some(owner) = self.known_owner(timeline) else { return Ok(false) };
         if msgid > self.head(owner).max_msgid {
             return Ok(false);
@@ -139,12 +139,12 @@ impl Planner<'_> {
         }
     }
 
-    fn place(&mut self, post: &Post, copy: Option<&TimelineId>, key: u64) -> Placed {
+    pub(super) fn place(&mut self, post: &Post, copy: Option<&TimelineId>, key: u64, past: Past) -> Placed {
         let message = &post.message;
         let home = self.enter(post, &post.home);
         let copy = copy.map(|copy| self.enter(post, copy));
         let copied = copy.map(|place| place.version);
-        let at = self.batch.add(|out| record::put_message(out, post, home.version, copied));
+        let at = self.batch.add(|out| record::put_message(out, post, home.version, copied, past));
         let at = Position(at as u64);
         self.changes.keys.insert(key, at);
         let (msgid, sent_at) = (message.msgid, message.sent_at);
@@ -167,7 +167,7 @@ impl Planner<'_> {
         acks.into_iter().map(|ack| self.ack(ack)).collect()
     }
 
-    fn ack(&mut self, ack: CursorAck) -> Result<(), StoreError> {
+    pub(super) fn ack(&mut self, ack: CursorAck) -> Result<(), StoreError> {
         let head = self.known_owner(&ack.timeline).map_or(Version::ZERO, |owner| self.head(owner).version);
         if ack.version > head {
             return Err(StoreError::new(StoreErrorKind::AheadOfHead, "ack"));
@@ -210,17 +210,17 @@ impl Planner<'_> {
     }
 
     /// All rows, those of this batch included. Leases are rare.
-    fn nodes(&self) -> BTreeMap<NodeId, NodeRow> {
+    pub(super) fn nodes(&self) -> BTreeMap<NodeId, NodeRow> {
         let mut rows = self.state.nodes.clone();
         rows.extend(self.changes.leases.iter().cloned());
         rows
     }
 
-    fn head(&self, owner: OwnerId) -> Head {
+    pub(super) fn head(&self, owner: OwnerId) -> Head {
         self.changes.heads.get(&owner).copied().unwrap_or_else(|| self.state.owners.head(owner))
     }
 
-    fn known_owner(&self, name: &TimelineId) -> Option<OwnerId> {
+    pub(super) fn known_owner(&self, name: &TimelineId) -> Option<OwnerId> {
         let known = self.state.owners.id(name);
         known.or_else(|| {
             if self.changes.names.is_empty() { None } else { self.changes.owners.get(name).copied() }

@@ -8,6 +8,7 @@ use im_core::storage::{CursorAck, NodeLease, Placed, Post, StoreError};
 use im_core::time::Timestamp;
 
 use super::Fault;
+use super::import::Rows;
 
 /// Many answers, one for each question.
 pub(super) type Answers<T> = Vec<Result<T, StoreError>>;
@@ -28,6 +29,8 @@ pub(super) enum Job {
         until: Timestamp,
         answer: oneshot::Sender<Result<NodeLease, StoreError>>,
     },
+    /// Rows of another store.
+    Import(Rows, oneshot::Sender<Result<(), StoreError>>),
     /// Write the index up to here.
     Checkpoint(oneshot::Sender<()>),
 }
@@ -40,6 +43,7 @@ impl Job {
         match self {
             Self::Append(posts, _) => posts.iter().map(|post| post.message.size()).sum(),
             Self::Ack(acks, _) => acks.len() * SMALL,
+            Self::Import(rows, _) => rows.posts.iter().map(|post| post.message.size()).sum::<usize>() + SMALL,
             _ => SMALL,
         }
     }

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use im_core::id::{DeviceId, MsgId, NodeId, Uid, Version};
-use im_core::message::{ContentType, Message, SendKey, Target, TimelineId};
+use im_core::message::{ContentType, Digest, Message, SendKey, Target, TimelineId};
 use im_core::storage::{CursorAck, Post};
 use im_core::time::Timestamp;
 use im_proto::CmdId;
@@ -28,6 +28,10 @@ const HOME_IS_SENDER: u8 = 1;
 const HAS_COPY: u8 = 2;
 /// The copy is in the target's timeline, which is not named again.
 const COPY_IS_TARGET: u8 = 4;
+/// The digest is not that of the message as it is here.
+const HAS_DIGEST: u8 = 8;
+/// The message was withdrawn.
+const IS_WITHDRAWN: u8 = 16;
 
 /// What a record says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,9 +49,24 @@ pub(super) struct Stored {
     pub(super) message: Message,
     pub(super) home: (TimelineId, Version),
     pub(super) copy: Option<(TimelineId, Version)>,
+    /// What the send said, if it is not what the message says.
+    pub(super) first_digest: Option<Digest>,
+    pub(super) withdrawn_at: Option<Timestamp>,
+}
+
+/// What an imported message may have that none has when it is appended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Past {
+    pub(super) first_digest: Option<Digest>,
+    pub(super) withdrawn_at: Option<Timestamp>,
 }
 
 impl Stored {
+    /// What the send said.
+    pub(super) fn digest(&self) -> Digest {
+        self.first_digest.unwrap_or_else(|| self.message.digest())
+    }
+
     /// Its version in a timeline, if it stands there.
     pub(super) fn version_in(&self, timeline: &TimelineId) -> Option<Version> {
         let places = std::iter::once(&self.home).chain(&self.copy);
@@ -56,16 +75,20 @@ impl Stored {
 }
 
 /// Appends a message's record.
-pub(super) fn put_message(out: &mut Vec<u8>, post: &Post, home: Version, copy: Option<Version>) {
+pub(super) fn put_message(out: &mut Vec<u8>, post: &Post, home: Version, copy: Option<Version>, past: Past) {
     let start = begin(out);
     let message = &post.message;
     let home_is_sender = matches!(&post.home, TimelineId::User(uid) if *uid == message.from);
     let copied_to = copy.and(post.copy.as_ref());
     let copy_is_target = copied_to.is_some_and(|copy| is_of(copy, &message.to));
     let mut flags = 0;
-    for (is, flag) in
-        [(home_is_sender, HOME_IS_SENDER), (copied_to.is_some(), HAS_COPY), (copy_is_target, COPY_IS_TARGET)]
-    {
+    for (is, flag) in [
+        (home_is_sender, HOME_IS_SENDER),
+        (copied_to.is_some(), HAS_COPY),
+        (copy_is_target, COPY_IS_TARGET),
+        (past.first_digest.is_some(), HAS_DIGEST),
+        (past.withdrawn_at.is_some(), IS_WITHDRAWN),
+    ] {
         flags |= if is { flag } else { 0 };
     }
     out.extend_from_slice(&[MESSAGE, flags]);
@@ -85,6 +108,12 @@ pub(super) fn put_message(out: &mut Vec<u8>, post: &Post, home: Version, copy: O
     }
     if let Some(copy) = copied_to.filter(|_| !copy_is_target) {
         put_timeline(out, copy);
+    }
+    if let Some(digest) = past.first_digest {
+        out.extend_from_slice(&digest.0);
+    }
+    if let Some(at) = past.withdrawn_at {
+        put_signed(out, at.0);
     }
     out.extend_from_slice(&message.content);
     end(out, start);
@@ -190,9 +219,17 @@ fn parse_message(mut input: Input<'_>, content: impl FnOnce(&[u8]) -> Bytes) -> 
         Some(version) if flags & COPY_IS_TARGET != 0 => Some((name::timeline_of(&to), version)),
         Some(version) => Some((timeline(input.bytes()?)?, version)),
     };
+    let first_digest = match flags & HAS_DIGEST {
+        0 => None,
+        _ => Some(Digest(input.array()?)),
+    };
+    let withdrawn_at = match flags & IS_WITHDRAWN {
+        0 => None,
+        _ => Some(Timestamp(input.signed()?)),
+    };
     let content = content(input.0);
     let message = Message { msgid, kind, from, to, key, content_type, content, sent_at };
-    Some(Stored { message, home: (home_in, home), copy })
+    Some(Stored { message, home: (home_in, home), copy, first_digest, withdrawn_at })
 }
 
 /// Leaves room for the header; [`end`] fills it in.
@@ -308,11 +345,16 @@ mod tests {
             let post = post(to, home, copy, key);
             let copied = post.copy.is_some().then_some(Version(300));
             let mut bytes = Vec::new();
-            put_message(&mut bytes, &post, Version(7), copied);
+            let past = Past { first_digest: Some(Digest([9; 16])), withdrawn_at: Some(Timestamp(-1)) };
+            let past = if copied.is_some() { past } else { Past::default() };
+            let Past { first_digest, withdrawn_at } = past;
+            put_message(&mut bytes, &post, Version(7), copied, past);
             let expected = Stored {
                 message: post.message.clone(),
                 home: (post.home.clone(), Version(7)),
                 copy: post.copy.clone().zip(copied),
+                first_digest,
+                withdrawn_at,
             };
             assert_eq!(parsed(&bytes), Some(Record::Message(expected)));
             let key = post.message.key.to_bytes();
@@ -345,7 +387,13 @@ mod tests {
         let key = SendKey::Client(ClientMsgId::new("k").unwrap());
         let home = TimelineId::User(uid("alice"));
         let mut bytes = Vec::new();
-        put_message(&mut bytes, &post(Target::User(uid("alice")), home, None, key), Version(1), None);
+        put_message(
+            &mut bytes,
+            &post(Target::User(uid("alice")), home, None, key),
+            Version(1),
+            None,
+            Past::default(),
+        );
         for bit in 0..bytes.len() * 8 {
             bytes[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(payload(&bytes), None, "bit {bit}");

@@ -5,6 +5,7 @@
 //! if a whole one follows, the one before it was there.
 
 use std::fs::File;
+use std::ops::ControlFlow;
 
 use super::Fault;
 use super::batch::{self, Header};
@@ -48,6 +49,22 @@ pub(super) fn walk(
     until: u64,
     mut visit: impl FnMut(Position, &[u8]) -> Option<()>,
 ) -> Result<End, Stop> {
+    walk_batches(part, from, until, |batch, payloads| {
+        let start = batch.position.plus(batch::HEADER);
+        for (at, payload) in payloads {
+            visit(start.plus(at), payload).ok_or(Stop::Damaged(start.plus(at)))?;
+        }
+        Ok(ControlFlow::Continue(()))
+    })
+}
+
+/// The same batch by batch, with where a batch begins and where in its body the records do. A visit can be the last; the batch counts as not visited then.
+pub(super) fn walk_batches(
+    part: Part<'_>,
+    from: End,
+    until: u64,
+    mut visit: impl FnMut(End, Vec<(usize, &[u8])>) -> Result<ControlFlow<()>, Stop>,
+) -> Result<End, Stop> {
     let mut window = Window { file: part.file, bytes: Vec::new(), start: 0 };
     let mut end = from;
     while end.position.offset() < until {
@@ -57,11 +74,10 @@ pub(super) fn walk(
         let whole = header.seq == end.next_seq && offset + (batch::HEADER + body_len) as u64 <= part.len;
         let body = if whole { window.get(offset + batch::HEADER as u64, body_len)? } else { &[] };
         let Some(payloads) = batch::payloads(header, body) else { break };
-        let start = end.position.plus(batch::HEADER);
-        for (at, payload) in payloads {
-            visit(start.plus(at), payload).ok_or(Stop::Damaged(start.plus(at)))?;
+        if visit(end, payloads)?.is_break() {
+            break;
         }
-        end = End { position: start.plus(body_len), next_seq: end.next_seq + 1 };
+        end = End { position: end.position.plus(batch::HEADER + body_len), next_seq: end.next_seq + 1 };
     }
     Ok(end)
 }

@@ -32,7 +32,8 @@ impl Segments {
         self.files.write().unwrap_or_else(PoisonError::into_inner).push(file);
     }
 
-    fn file(&self, segment: u32) -> Option<Arc<File>> {
+    /// A segment's file, if there is one with this number.
+    pub(super) fn file(&self, segment: u32) -> Option<Arc<File>> {
         let index = (segment as usize).checked_sub(1)?;
         self.files.read().unwrap_or_else(PoisonError::into_inner).get(index).cloned()
     }

@@ -78,7 +78,7 @@ impl State {
     }
 
     fn replay_message(&mut self, at: Position, stored: &Stored, hasher: KeyHasher) -> Option<()> {
-        let Stored { message, home, copy } = stored;
+        let Stored { message, home, copy, .. } = stored;
         let mut enter = |(timeline, version): &(TimelineId, Version)| {
             let owner = self.owner(timeline);
             let follows = self.owners.head(owner).version.next() == *version;

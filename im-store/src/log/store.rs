@@ -21,7 +21,7 @@ use super::{Fault, LogStore};
 
 impl LogStore {
     /// Gives the writer a job and waits for the answer, but not beyond the deadline.
-    async fn write<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> Result<T, Fault> {
+    pub(super) async fn write<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> Result<T, Fault> {
         let (sender, answer) = oneshot::channel();
         self.shared.queue.push(job(sender))?;
         match tokio::time::timeout(self.deadline, answer).await {
@@ -46,7 +46,8 @@ impl LogStore {
         }
     }
 
-    async fn look_on_disk<Q, T>(
+    /// Looks something up where waiting for the disk holds nobody up.
+    pub(super) async fn look_on_disk<Q, T>(
         &self,
         question: Q,
         look: fn(View<'_>, &Q) -> Result<T, Fault>,

@@ -114,7 +114,7 @@ impl View<'_> {
             let payload = reader.payload(&[at])?;
             if record::sender_and_key(payload) == Some(wanted) {
                 let stored = message(payload, at)?;
-                return Ok(Some(Found { digest: stored.message.digest(), placed: placed(&stored) }));
+                return Ok(Some(Found { digest: stored.digest(), placed: placed(&stored) }));
             }
         }
         Ok(None)
@@ -206,7 +206,7 @@ fn entry_of(
     let stored = message(payload, entry.at)?;
     let is_it = stored.version_in(timeline) == Some(version) && stored.message.msgid == entry.msgid;
     match is_it {
-        true => Ok(Entry { version, message: stored.message, withdrawn_at: None }),
+        true => Ok(Entry { version, message: stored.message, withdrawn_at: stored.withdrawn_at }),
         false => Err(Fault::BadRecord(entry.at)),
     }
 }

@@ -67,6 +67,7 @@ impl Writer {
             Job::Renew { lease, until, answer } => {
                 Reply::Lease(planner.renew(&lease, until), "renew_node", answer)
             }
+            Job::Import(rows, answer) => Reply::Import(planner.import(rows), answer),
             Job::Checkpoint(answer) => Reply::Checkpoint(answer),
         });
         let replies = replies.collect();
@@ -79,6 +80,7 @@ enum Reply {
     Append(Answers<Placed>, oneshot::Sender<Answers<Placed>>),
     Ack(Answers<()>, oneshot::Sender<Answers<()>>),
     Lease(Result<NodeLease, StoreError>, &'static str, oneshot::Sender<Result<NodeLease, StoreError>>),
+    Import(Result<(), StoreError>, oneshot::Sender<Result<(), StoreError>>),
     Checkpoint(oneshot::Sender<()>),
 }
 
@@ -88,6 +90,7 @@ impl Reply {
             Self::Append(answers, to) => drop(to.send(answers)),
             Self::Ack(answers, to) => drop(to.send(answers)),
             Self::Lease(answer, _, to) => drop(to.send(answer)),
+            Self::Import(answer, to) => drop(to.send(answer)),
             Self::Checkpoint(to) => {
                 let end = writer.tail.end();
                 writer.checkpoints.now(&writer.shared, end, to);
@@ -101,6 +104,7 @@ impl Reply {
             Self::Append(answers, to) => drop(to.send(failed(fault, "append", answers.len()))),
             Self::Ack(answers, to) => drop(to.send(failed(fault, "ack", answers.len()))),
             Self::Lease(_, operation, to) => drop(to.send(Err(fault.clone().into_error(operation)))),
+            Self::Import(_, to) => drop(to.send(Err(fault.clone().into_error("import")))),
             Self::Checkpoint(to) => drop(to),
         }
     }

@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use im_core::storage::Store;
-use im_core::testing::conformance::StoreBench;
+use im_core::storage::{Exportable, Import, Store};
+use im_core::testing::conformance::{Refused, StoreBench, TransferBench};
 use im_store::log::{LogOptions, LogStore};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
@@ -41,6 +41,12 @@ impl LogBench {
         options.checkpoint_messages(self.checkpoint_messages)
     }
 
+    async fn close(&self) {
+        if let Some(store) = self.open.lock().await.take() {
+            store.close().await;
+        }
+    }
+
     /// Where the log's next file would be.
     fn next_segment(&self) -> PathBuf {
         let dir = self.dir.path().join("store/log");
@@ -58,9 +64,7 @@ impl StoreBench for LogBench {
     }
 
     async fn reopen(&self) -> Arc<dyn Store> {
-        if let Some(store) = self.open.lock().await.take() {
-            store.close().await;
-        }
+        self.close().await;
         StoreBench::open(self).await
     }
 
@@ -72,5 +76,20 @@ impl StoreBench for LogBench {
             fs::remove_dir(self.next_segment()).unwrap();
         }
         true
+    }
+}
+
+#[async_trait]
+impl TransferBench for LogBench {
+    async fn open(&self) -> Result<Arc<dyn Exportable>, Refused> {
+        self.close().await;
+        let store = Arc::new(self.options().open().await?);
+        *self.open.lock().await = Some(store.clone());
+        Ok(store)
+    }
+
+    async fn import(&self) -> Result<Box<dyn Import>, Refused> {
+        self.close().await;
+        Ok(Box::new(self.options().import().await?))
     }
 }

@@ -22,6 +22,7 @@ pub(super) fn cases() -> Vec<Case<dyn TransferBench>> {
             a_key_comes_once: "a key or msgid for the second time",
             a_msgid_comes_once_in_a_timeline: "a key or msgid for the second time",
             a_cursor_stands_below_its_head: "a cursor above its head",
+            a_floor_is_kept_or_refused: "What this kind of store does not keep",
         }
         "Import::finish" {
             a_timeline_has_to_come_to_its_head: "Every timeline has come to its announced head, or it is refused with `Corrupt` and [`Misfit::Incomplete`].",
@@ -60,7 +61,7 @@ async fn play(
     }
 }
 
-fn misfit_of(error: &StoreError) -> Result<Misfit, Failure> {
+pub(super) fn misfit_of(error: &StoreError) -> Result<Misfit, Failure> {
     same("the kind of error", error.kind(), StoreErrorKind::Corrupt)?;
     let mut source = error.source();
     while let Some(cause) = source {
@@ -154,4 +155,17 @@ async fn a_timeline_has_to_come_to_its_head(bench: &dyn TransferBench) -> Outcom
         *bounds = Head { head, ..*bounds };
     }
     same("the misfit", misfit(bench, rows).await?, Some(Misfit::Incomplete { timeline, head, announced }))
+}
+
+async fn a_floor_is_kept_or_refused(bench: &dyn TransferBench) -> Outcome {
+    let mut rows = four().await?;
+    if let Row::Timeline(_, bounds) = &mut rows[0] {
+        bounds.floor = Version(1);
+    }
+    match play(bench, rows.chunks(rows.len())).await? {
+        Some(Misfit::Unsupported(_)) => return Ok(()),
+        other => same("the misfit", other, None)?,
+    }
+    let heads = super::open(bench).await?.heads(vec![user("alice")]).await?;
+    same("alice's bounds", heads, vec![Head { floor: Version(1), head: Version(4) }])
 }
