@@ -46,7 +46,8 @@ fn pages() {
     for _ in 0..400 {
         runtime.block_on(store.append(users.batch(500)));
     }
-    for (stored, limit) in [("recent", 20), ("recent", 1_000), ("in the index", 20), ("in the index", 1_000)] {
+    for (stored, limit) in [("recent", 20), ("recent", 1_000), ("in the index", 20), ("in the index", 1_000)]
+    {
         if stored == "in the index" {
             runtime.block_on(store.checkpoint()).unwrap();
         }
@@ -66,7 +67,9 @@ fn pages() {
 }
 
 fn grow(messages: i64, user_count: i64) {
-    println!("| messages | µs of processor time a post, since the line above | resident MiB | bytes on disk a post |\n|---|---|---|---|");
+    println!(
+        "| messages | µs of processor time a post, since the line above | resident MiB | bytes on disk a post |\n|---|---|---|---|"
+    );
     let (dir, runtime, store) = open();
     let mut users = Users { users: user_count, next: 1 };
     let mut busy = processor_time();
@@ -78,7 +81,13 @@ fn grow(messages: i64, user_count: i64) {
         }
         let (now, stored) = (processor_time(), float(users.next));
         let bytes = float(i64::try_from(bytes_in(dir.path())).unwrap());
-        println!("| {} | {:.2} | {:.0} | {:.0} |", users.next - 1, (now - busy) * 1e6 / float(messages / 10), resident(), bytes / stored);
+        println!(
+            "| {} | {:.2} | {:.0} | {:.0} |",
+            users.next - 1,
+            (now - busy) * 1e6 / float(messages / 10),
+            resident(),
+            bytes / stored
+        );
         busy = now;
     }
     let start = Instant::now();

@@ -7,7 +7,7 @@ use im_core::time::Tick;
 pub(super) struct Backlog {
     bytes: usize,
     /// Since when something waits without a pause, and how much now.
-    links: HashMap<usize, (Tick, usize)>,
+    links: HashMap<usize, (Tick, usize), foldhash::fast::RandomState>,
     by_age: BTreeSet<(Tick, usize)>,
 }
 
@@ -15,6 +15,9 @@ impl Backlog {
     /// So many bytes wait for a link now.
     pub(super) fn set(&mut self, now: Tick, link: usize, bytes: usize) {
         let before = self.links.remove(&link);
+        if bytes == 0 && before.is_none() {
+            return;
+        }
         let since = before.map_or(now, |(since, _)| since);
         self.bytes -= before.map_or(0, |(_, bytes)| bytes);
         if bytes == 0 {

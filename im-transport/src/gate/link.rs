@@ -427,7 +427,15 @@ impl Link {
         };
         let stalls = self.outbox.as_ref().map(|_| self.progress + limits.write_stall);
         let reads = if self.unread { self.session.next_read(now) } else { None };
-        [self.session.next_deadline(), lingers, stalls, reads].into_iter().flatten().min()
+        [lingers, stalls, reads].into_iter().fold(self.session.next_deadline(), earlier)
+    }
+}
+
+/// The first of two moments, of which `None` never comes.
+fn earlier(one: Option<Tick>, other: Option<Tick>) -> Option<Tick> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 

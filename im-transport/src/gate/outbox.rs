@@ -8,7 +8,7 @@ use im_core::id::RoomId;
 use im_proto::OutFrame;
 use tokio::io::AsyncWrite;
 
-use super::stream::BoxStream;
+use super::stream::{self, BoxStream};
 
 /// Bodies from this size on are written from where they are; smaller ones are cheaper to copy than to name.
 const SHARED_FROM: usize = 4 << 10;
@@ -129,6 +129,9 @@ impl Outbox {
     }
 
     fn poll_write_once(&self, stream: &mut BoxStream, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        if self.front.is_empty() {
+            return stream::poll_write(stream, cx, &self.tail);
+        }
         if self.front.is_empty() {
             return stream.poll_write_now(cx, &self.tail);
         }
