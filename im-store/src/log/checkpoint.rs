@@ -32,8 +32,8 @@ pub(super) struct Threshold {
 #[derive(Debug)]
 pub(super) struct Checkpoints {
     threshold: Threshold,
-    /// Where the log ended when something was frozen last.
-    frozen_at: End,
+    /// How large the log was when something was frozen last.
+    frozen_at: u64,
     work: Sender<Work>,
     thread: JoinHandle<()>,
 }
@@ -48,27 +48,28 @@ enum Work {
 }
 
 impl Checkpoints {
-    /// Starts the thread. The log ended at `end` when what is in the index was frozen.
+    /// Starts the thread. The log has `size` bytes now.
     pub(super) fn start(
         shared: Arc<Shared>,
         index: Index,
         threshold: Threshold,
-        end: End,
+        size: u64,
     ) -> std::io::Result<Self> {
         let (work, jobs) = channel();
         let thread = std::thread::Builder::new().name("im-store-index".to_owned());
         let thread = thread.spawn(move || run(&shared, index, &jobs))?;
-        Ok(Self { threshold, frozen_at: end, work, thread })
+        Ok(Self { threshold, frozen_at: size, work, thread })
     }
 
     /// Freezes what is recent if there is enough of it and nothing else is being written.
-    pub(super) fn consider(&mut self, shared: &Shared, end: End) {
-        let grown = end.position.0.abs_diff(self.frozen_at.position.0);
+    pub(super) fn consider(&mut self, shared: &Shared, end: End, size: u64) {
+        let grown = size.saturating_sub(self.frozen_at);
         let state = shared.state();
         let due = state.recent.messages >= self.threshold.messages || grown >= self.threshold.bytes;
         let due = due && state.frozen.is_none();
         drop(state);
         if due {
+            self.frozen_at = size;
             self.freeze(shared, end);
         }
     }
@@ -102,7 +103,6 @@ impl Checkpoints {
         }
         state.frozen = Some(Arc::new(std::mem::take(&mut state.recent)));
         drop(state);
-        self.frozen_at = end;
         let _ = self.work.send(Work::Write(end));
     }
 

@@ -81,7 +81,8 @@ impl Manifest {
     }
 }
 
-fn path(dir: &Path) -> PathBuf {
+/// The file.
+pub(super) fn path(dir: &Path) -> PathBuf {
     dir.join("manifest")
 }
 

@@ -55,6 +55,7 @@ mod tail;
 mod view;
 mod writer;
 
+use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -86,7 +87,6 @@ use shared::Shared;
 /// store.close().await;
 /// # Ok(()) }
 /// ```
-#[derive(Debug)]
 pub struct LogStore {
     shared: Arc<Shared>,
     deadline: Duration,
@@ -127,6 +127,12 @@ impl LogStore {
         let pushed = self.shared.queue.push(Job::Checkpoint(answer));
         pushed.map_err(|fault| fault.into_error("checkpoint"))?;
         written.await.map_err(|_| Fault::Closed.into_error("checkpoint"))
+    }
+}
+
+impl fmt::Debug for LogStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogStore").field("index", &self.shared.index_dir).finish_non_exhaustive()
     }
 }
 

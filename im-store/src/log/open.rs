@@ -149,18 +149,18 @@ fn open_dir(options: LogOptions, prepare: impl FnOnce() -> Result<(), Refusal>) 
     create_dir(&log_dir)?;
     create_dir(&index_dir)?;
     let mut log = Log::open(log_dir, &index_dir, &options)?;
-    let opened = log.replay(index_dir, &options)?;
+    let opened = log.replay(index_dir.clone(), &options)?;
 
     let threshold = Threshold { messages: options.checkpoint_messages, bytes: options.checkpoint_bytes };
-    let covered = opened.index.covered();
     let shared = Arc::new(Shared {
         state: RwLock::new(opened.state),
         segments: opened.tail.segments(),
         queue: Queue::new(options.queue_bytes),
         hasher: log.hasher(),
+        index_dir,
         leaving: AtomicBool::new(false),
     });
-    let checkpoints = Checkpoints::start(shared.clone(), opened.index, threshold, covered)?;
+    let checkpoints = Checkpoints::start(shared.clone(), opened.index, threshold, opened.tail.size())?;
     let writer = Writer { shared: shared.clone(), tail: opened.tail, checkpoints };
     let thread = std::thread::Builder::new().name("im-store-log".to_owned()).spawn(move || writer.run())?;
     Ok(LogStore {
@@ -217,6 +217,14 @@ impl Log {
         for (number, segment) in (1..).zip(&segments) {
             if segment.header.number != number || segment.header.store != shape.store {
                 return Err(Refusal::Damaged(format!("segment {number} of the log is missing")));
+            }
+        }
+        for (segment, next) in segments.iter().zip(&segments[1..]) {
+            // The last segment may be one that was never begun.
+            let is_last = usize::try_from(next.header.number).is_ok_and(|number| number == segments.len());
+            if segment.len < next.header.previous_end && !is_last {
+                let number = segment.header.number;
+                return Err(Refusal::Damaged(format!("segment {number} of the log is cut short")));
             }
         }
         Ok(Self { shape, segments })

@@ -106,13 +106,15 @@ pub(super) fn number(name: &str) -> Option<u32> {
     name.strip_suffix(".log").filter(|digits| digits.len() == 8)?.parse().ok()
 }
 
-/// Makes a segment, durably, for its owner alone. What is there under its name, left by a start of a segment that failed, goes.
+/// Makes a segment, durably, for its owner alone. It has its name only when it has its header. What is there under its name, left by a start of a
+/// segment that failed, goes.
 pub(super) fn create(dir: &Path, header: Header) -> io::Result<File> {
-    let path = path(dir, header.number);
+    let (path, new) = (path(dir, header.number), dir.join("segment.new"));
     let mut options = File::options();
-    let file = options.read(true).write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+    let file = options.read(true).write(true).create(true).truncate(true).mode(0o600).open(&new)?;
     file.write_all_at(&header.to_bytes(), 0)?;
     file.sync_all()?;
+    std::fs::rename(&new, &path)?;
     sync_directory(&path)?;
     Ok(file)
 }

@@ -40,10 +40,14 @@ impl LogStore {
         if self.shared.queue.is_closed() {
             return Err(Fault::Closed);
         }
-        match look(View { shared: &self.shared, wait: Wait::Never }, &question) {
+        let found = match look(View { shared: &self.shared, wait: Wait::Never }, &question) {
             Err(Fault::WouldBlock) => self.look_on_disk(question, look).await,
             found => found,
+        };
+        if let Err(Fault::BadTable(table)) = found {
+            self.shared.distrust_index(table);
         }
+        found
     }
 
     /// Looks something up where waiting for the disk holds nobody up.

@@ -100,6 +100,11 @@ impl Tail {
         self.segments.clone()
     }
 
+    /// The bytes of the log.
+    pub(super) fn size(&self) -> u64 {
+        self.before + self.end
+    }
+
     /// Where the next batch begins, if nothing makes it begin a new segment.
     pub(super) fn end(&self) -> End {
         End { position: Position::new(self.number, self.end), next_seq: self.next_seq }
@@ -209,5 +214,69 @@ impl Tail {
         /// A batch of one record without content, up to its alignment.
         const SEAL: u64 = 40;
         SEAL
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const STORE: u64 = 5;
+
+    /// A log of one empty segment, whose file is opened as `open` says.
+    fn tail(dir: &Path, open: impl FnOnce(&Path) -> File) -> Tail {
+        let header = segment::Header { number: 1, store: STORE, first_seq: 1, previous_end: 0 };
+        segment::create(dir, header).unwrap();
+        let file = Arc::new(open(&segment::path(dir, 1)));
+        let shape = Shape { dir: dir.to_owned(), segment_bytes: 1 << 20, max_bytes: None, store: STORE };
+        let segments = Arc::new(Segments::new(vec![file.clone()]));
+        let end = End { position: Position::new(1, segment::HEADER), next_seq: 1 };
+        // As if zeroes were there, so that it is the batch that fails.
+        Tail::new(shape, segments, file, end, 1 << 16, 0)
+    }
+
+    fn batch() -> Builder {
+        let mut batch = Builder::default();
+        batch.add(|out| record::put_ack(out, &ack()));
+        batch
+    }
+
+    fn ack() -> im_core::storage::CursorAck {
+        let uid = im_core::id::Uid::new("alice").unwrap();
+        let timeline = im_core::message::TimelineId::User(uid.clone());
+        im_core::storage::CursorAck {
+            uid,
+            device: im_core::id::DeviceId::default(),
+            timeline,
+            version: im_core::id::Version(1),
+        }
+    }
+
+    #[test]
+    fn after_a_failed_write_the_log_goes_on_in_a_new_segment_and_the_old_one_ends_before_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut tail = tail(dir.path(), |path| File::open(path).unwrap());
+        assert!(matches!(tail.commit(&mut batch()), Err(Fault::Io(_))));
+        assert_eq!(tail.end().next_seq, 1);
+        let at = tail.commit(&mut batch()).unwrap();
+        assert_eq!(at, Position::new(2, segment::HEADER));
+        let header = std::fs::read(segment::path(dir.path(), 2)).unwrap();
+        let header = segment::Header::parse(&header).unwrap();
+        assert_eq!((header.first_seq, header.previous_end), (1, segment::HEADER));
+        assert_eq!(tail.commit(&mut batch()).unwrap().segment(), 2, "and stays there");
+    }
+
+    #[test]
+    fn a_full_segment_is_sealed_and_the_next_one_goes_on_counting() {
+        let dir = tempfile::tempdir().unwrap();
+        let writable = |path: &Path| File::options().read(true).write(true).open(path).unwrap();
+        let mut tail = tail(dir.path(), writable);
+        tail.shape.segment_bytes = 300;
+        let places: Vec<_> = (0..6).map(|_| tail.commit(&mut batch()).unwrap().segment()).collect();
+        assert!(places.is_sorted() && places[0] == 1 && places[5] > 1, "{places:?}");
+        assert_eq!(u64::from(places[5]) - 1 + 7, tail.end().next_seq, "a seal is a batch too");
     }
 }

@@ -41,7 +41,7 @@ impl Writer {
             Ok(base) => {
                 if let Some(base) = base {
                     changes.apply(&mut self.shared.state_mut(), base);
-                    self.checkpoints.consider(&self.shared, self.tail.end());
+                    self.checkpoints.consider(&self.shared, self.tail.end(), self.tail.size());
                 }
                 replies.into_iter().for_each(|reply| reply.send(self));
             }

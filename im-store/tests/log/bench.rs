@@ -50,7 +50,9 @@ impl LogBench {
     /// Where the log's next file would be.
     fn next_segment(&self) -> PathBuf {
         let dir = self.dir.path().join("store/log");
-        let segments = fs::read_dir(&dir).unwrap().filter(|file| file.as_ref().unwrap().path().is_file());
+        let files = fs::read_dir(&dir).unwrap().map(|file| file.unwrap().path());
+        let segments =
+            files.filter(|path| path.is_file() && path.extension().is_some_and(|kind| kind == "log"));
         dir.join(format!("{:08}.log", segments.count() + 1))
     }
 }

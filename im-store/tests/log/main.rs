@@ -1,12 +1,17 @@
 //! The log store: the conformance suite, crashes, full and damaged disks.
 #![cfg(feature = "log")]
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
 mod bench;
+mod failures;
+mod files;
 #[path = "../sqlite/kill.rs"]
 mod kill;
 #[path = "../sqlite/posts.rs"]
 mod posts;
+mod random;
+mod rot;
+mod torn;
 
 use bench::LogBench;
 use im_core::testing::conformance::{run_store_suite, run_transfer_suite};

@@ -1,0 +1,127 @@
+//! What fails is said to have failed, nothing that was acknowledged goes with it, and the store works again afterwards.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use im_core::storage::{Post, StoreErrorKind, Timelines};
+use im_store::log::{LogOptions, LogStore, OpenError};
+
+use crate::files::{Files, append, assert_has, batch, open, options};
+use crate::posts::{assert_sound, direct, entries, user};
+
+fn large(first: i64) -> Vec<Post> {
+    (first..first + 10).map(|n| direct("alice", "bob", n, 1_000)).collect()
+}
+
+/// Appends until the store is full. Gives the number of posts that were acknowledged.
+async fn fill(store: &LogStore) -> i64 {
+    let mut acked = 0;
+    loop {
+        let answers = store.append(large(acked + 1)).await;
+        if answers.iter().all(Result::is_ok) {
+            acked += 10;
+            continue;
+        }
+        for answer in answers {
+            let error = answer.unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+            assert!(error.is_retryable());
+            let source = std::error::Error::source(&error).unwrap().to_string();
+            assert!(source.contains("full"), "{source}");
+        }
+        return acked;
+    }
+}
+
+#[tokio::test]
+async fn a_full_store_is_a_retryable_error_that_loses_nothing() {
+    let files = Files::new();
+    let small = options(files.original()).max_bytes(300_000).open().await.unwrap();
+    let acked = fill(&small).await;
+    assert!(acked > 100, "only {acked} posts fit");
+    assert_eq!(entries(&small, "bob").await.len(), usize::try_from(acked).unwrap());
+    assert!(small.append(large(acked + 1)).await[0].is_err(), "it is still full");
+    small.close().await;
+
+    let larger = open(files.original()).await;
+    append(&larger, large(acked + 1)).await;
+    assert_eq!(larger.heads(vec![user("bob")]).await.unwrap()[0].head.0, acked + 10);
+    assert_sound(&larger, "alice").await;
+    assert_sound(&larger, "bob").await;
+}
+
+#[tokio::test]
+async fn a_closed_store_is_unavailable() {
+    let files = Files::new();
+    let store = open(files.original()).await;
+    store.close().await;
+    let answer = store.append(batch(1, 1)).await.remove(0);
+    assert_eq!(answer.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    let answer = store.heads(vec![user("bob")]).await;
+    assert_eq!(answer.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    assert!(store.checkpoint().await.is_err());
+    store.close().await;
+}
+
+#[tokio::test]
+async fn more_than_may_wait_is_unavailable_at_once_and_the_rest_is_written() {
+    let files = Files::new();
+    let store = options(files.original()).queue_bytes(10_000).open().await.unwrap();
+    let calls = (0..200).map(|n| store.append(large(n * 10 + 1)));
+    let answers = futures::future::join_all(calls).await;
+    let failed = answers.iter().filter(|answers| answers[0].is_err()).count();
+    assert!(failed > 0 && failed < 200, "{failed}");
+    let stored = (200 - failed) * 10;
+    assert_eq!(entries(&store, "bob").await.len(), stored);
+    assert_sound(&store, "alice").await;
+}
+
+#[tokio::test]
+async fn a_call_ends_at_its_deadline_and_is_written_all_the_same_or_not() {
+    let files = Files::new();
+    let store = options(files.original()).call_deadline(Duration::ZERO).open().await.unwrap();
+    let answer = store.append(batch(1, 1)).await.remove(0);
+    assert!(answer.is_ok() || answer.unwrap_err().kind() == StoreErrorKind::Unavailable);
+    drop(store);
+    let store = open(files.original()).await;
+    append(&store, batch(1, 1)).await;
+    assert_has(&store, 1).await;
+}
+
+#[tokio::test]
+async fn a_second_server_on_the_same_store_is_refused() {
+    let files = Files::new();
+    let first = open(files.original()).await;
+    let error = LogStore::open(files.original()).await.unwrap_err();
+    assert!(matches!(error, OpenError::InUse { .. }), "{error:?}");
+    assert_eq!(error.to_string(), format!("another server is running on {}", files.original().display()));
+    drop(first);
+    LogStore::open(files.original()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_new_store_is_for_its_owner_alone() {
+    let files = Files::new();
+    let store = open(files.original()).await;
+    append(&store, batch(1, 1)).await;
+    store.close().await;
+    let mut seen = 0;
+    for dir in ["", "log", "index"] {
+        let dir = files.original().join(dir);
+        for path in fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).chain([dir.clone()]) {
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            let is_lock = path.extension().is_some_and(|kind| kind == "lock");
+            assert!(mode & 0o077 == 0 || is_lock, "{} has mode {mode:o}", path.display());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 8, "{seen}");
+}
+
+#[tokio::test]
+async fn a_directory_whose_parent_is_not_there_is_an_io_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = LogOptions::new(dir.path().join("nowhere/store")).open().await.unwrap_err();
+    assert!(matches!(error, OpenError::Io { .. }), "{error:?}");
+}

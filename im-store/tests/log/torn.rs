@@ -1,0 +1,77 @@
+//! A crash leaves a batch that was being written cut anywhere, or with holes. What was acknowledged remains, and nothing of the rest.
+
+use crate::files::{Files, append, assert_damaged, assert_has, batch, edit, end, open, segment};
+
+#[tokio::test]
+async fn a_batch_cut_at_any_byte_is_removed() {
+    let mut files = Files::new();
+    let store = open(files.original()).await;
+    append(&store, batch(1, 3)).await;
+    let start = end(&files.original(), 1);
+    append(&store, batch(4, 2)).await;
+    let whole = end(&files.original(), 1);
+    let torn = files.copy();
+    let sound = std::fs::read(segment(&torn, 1)).unwrap();
+    for cut in start..=whole {
+        for zeroes in [0, sound.len() - cut] {
+            let bytes = [&sound[..cut], &vec![0; zeroes]].concat();
+            std::fs::write(segment(&torn, 1), bytes).unwrap();
+            let store = open(&torn).await;
+            assert_has(&store, if cut == whole { 5 } else { 3 }).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_batch_with_a_hole_is_removed() {
+    let mut files = Files::new();
+    let store = open(files.original()).await;
+    append(&store, batch(1, 3)).await;
+    let start = end(&files.original(), 1);
+    append(&store, batch(4, 40)).await;
+    let whole = end(&files.original(), 1);
+    for sector in start / 512..=whole / 512 {
+        let torn = files.copy();
+        edit(&segment(&torn, 1), |bytes| {
+            bytes[(sector * 512).max(start)..((sector + 1) * 512).min(whole)].fill(0);
+        });
+        assert_has(&open(&torn).await, 3).await;
+    }
+}
+
+#[tokio::test]
+async fn a_cut_batch_with_a_whole_one_behind_it_is_damage() {
+    let mut files = Files::new();
+    let store = open(files.original()).await;
+    append(&store, batch(1, 3)).await;
+    let start = end(&files.original(), 1);
+    append(&store, batch(4, 3)).await;
+    let middle = end(&files.original(), 1);
+    append(&store, batch(7, 1)).await;
+    for cut in [start, start + 10, start + 30, middle - 1] {
+        let torn = files.copy();
+        edit(&segment(&torn, 1), |bytes| bytes[cut..middle].fill(0));
+        assert_damaged(&torn, &format!("cut at {cut} of {start}..{middle}")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_segment_that_was_begun_just_before_a_crash_is_no_loss() {
+    let mut files = Files::new();
+    let store = open(files.original()).await;
+    let mut count = 0;
+    while !segment(&files.original(), 2).exists() {
+        append(&store, batch(count + 1, 10)).await;
+        count += 10;
+    }
+    // The second segment has one batch, and the first ends with a seal.
+    let torn = files.copy();
+    edit(&segment(&torn, 2), |bytes| bytes.truncate(64));
+    assert_has(&open(&torn).await, count - 10).await;
+    let torn = files.copy();
+    edit(&segment(&torn, 2), |bytes| bytes.truncate(64));
+    let seal = end(&torn, 1) - 40;
+    edit(&segment(&torn, 1), |bytes| bytes[seal..].fill(0));
+    assert_has(&open(&torn).await, count - 10).await;
+    assert_has(&open(&torn).await, count - 9).await;
+}
