@@ -85,6 +85,21 @@ fn a_copy_is_compared_and_a_second_look_finds_it_equal() {
 }
 
 #[test]
+fn a_copy_of_a_copy_in_another_kind_of_store_is_still_equal() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(&dir.path().join("a.db"), 2_000);
+    for stores in [["sqlite:a.db", "log:b"], ["log:b", "log:c"], ["log:c", "sqlite:d.db"]] {
+        let (code, out, err) = run(dir.path(), &["copy", stores[0], stores[1]]);
+        assert_eq!(code, Some(0), "{stores:?}: {out}{err}");
+    }
+    let (code, out, err) = run(dir.path(), &["verify", "sqlite:a.db", "sqlite:d.db"]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    let stat = |store| run(dir.path(), &["stat", store]).1;
+    assert!(stat("log:b").starts_with("users=7 groups=0 messages=2000 "), "{}", stat("log:b"));
+    assert_eq!(stat("log:b"), stat("sqlite:a.db"));
+}
+
+#[test]
 fn a_difference_is_named_and_exits_3() {
     let dir = tempfile::tempdir().unwrap();
     let (a, b) = (dir.path().join("a.db"), dir.path().join("b.db"));
@@ -108,6 +123,7 @@ fn what_cannot_be_copied_is_named_and_nothing_is_made() {
     let dir = tempfile::tempdir().unwrap();
     fill(&dir.path().join("a.db"), 10);
     fill(&dir.path().join("full.db"), 10);
+    assert_eq!(run(dir.path(), &["copy", "sqlite:a.db", "log:full"]).0, Some(0));
     std::fs::hard_link(dir.path().join("a.db"), dir.path().join("same.db")).unwrap();
     std::fs::write(dir.path().join("text.db"), "no database at all, but a text of some length").unwrap();
     let cases = [
@@ -115,6 +131,10 @@ fn what_cannot_be_copied_is_named_and_nothing_is_made() {
         (["sqlite:a.db", "sqlite:same.db"], 1, "are the same store"),
         (["sqlite:none.db", "sqlite:new.db"], 1, "there is no store at sqlite:none.db"),
         (["sqlite:a.db", "sqlite:full.db"], 1, "full.db holds a store already"),
+        (["sqlite:a.db", "log:full"], 1, "full holds a store already"),
+        (["log:full", "log:./full/"], 1, "are the same store"),
+        (["log:.", "sqlite:new.db"], 1, "there is no store at log:."),
+        (["sqlite:full", "sqlite:new.db"], 1, "there is no store at sqlite:full"),
         (["sqlite:text.db", "sqlite:new.db"], 1, "text.db is damaged or no database of this library"),
         (["sqlite:a.db", "sqlite:no-dir/new.db"], 1, "no-dir/new.db"),
         (["sqlite:a.db", "sqlite:"], 2, "expected log:DIR or sqlite:FILE"),
@@ -141,11 +161,17 @@ async fn a_store_in_use_is_not_copied() {
 #[test]
 fn an_interrupted_copy_is_not_served_from_and_can_be_begun_again() {
     let dir = tempfile::tempdir().unwrap();
-    fill(&dir.path().join("a.db"), 60_000);
-    let args = ["copy", "sqlite:a.db", "sqlite:b.db"];
-    let mut copy = command(dir.path(), &args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    fill(&dir.path().join("a.db"), 30_000);
+    interrupt_and_begin_again(dir.path(), "sqlite:b.db", "b.db-wal");
+    interrupt_and_begin_again(dir.path(), "log:b", "b/unfinished-import");
+}
+
+/// `sign` is a file that is there when the copy has begun.
+fn interrupt_and_begin_again(dir: &Path, to: &str, sign: &str) {
+    let args = ["copy", "sqlite:a.db", to];
+    let mut copy = command(dir, &args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let until = Instant::now() + Duration::from_secs(20);
-    while !dir.path().join("b.db-wal").metadata().is_ok_and(|log| log.len() > 0) {
+    while !dir.join(sign).exists() {
         assert!(Instant::now() < until && copy.try_wait().unwrap().is_none(), "the copy does not begin");
     }
     let kill = format!("kill -s INT {}", copy.id());
@@ -153,12 +179,14 @@ fn an_interrupted_copy_is_not_served_from_and_can_be_begun_again() {
     let Output { status, stdout, stderr } = copy.wait_with_output().unwrap();
     let said = String::from_utf8(stderr).unwrap();
     assert_eq!((status.code(), stdout), (Some(130), Vec::new()), "{said}");
-    assert!(said.contains("interrupted. sqlite:b.db is an unfinished copy"), "{said}");
+    assert!(said.contains(&format!("interrupted. {to} is an unfinished copy")), "{said}");
 
-    let (code, _, err) = run(dir.path(), &["stat", "sqlite:b.db"]);
-    assert_eq!(code, Some(1));
-    assert!(err.contains("b.db is an unfinished copy"), "{err}");
-    let (code, _, err) = run(dir.path(), &args);
+    let serving = ["--store", to, "--tcp", "127.0.0.1:0"];
+    let mut server = Command::new(env!("CARGO_BIN_EXE_im-standalone"));
+    let server = server.args(serving).current_dir(dir).stdin(Stdio::null()).output().unwrap();
+    assert_eq!((server.status.code(), server.stdout), (Some(1), Vec::new()));
+    assert!(String::from_utf8_lossy(&server.stderr).contains("is an unfinished copy"));
+    let (code, _, err) = run(dir, &args);
     assert_eq!(code, Some(0), "{err}");
 }
 
@@ -167,15 +195,17 @@ fn a_copy_without_room_says_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     fill(&dir.path().join("a.db"), 20_000);
     // No file may grow beyond 1 MiB; the signal that says so is ignored, so that writing fails instead.
-    let shell = "trap '' XFSZ; ulimit -f 1024; exec \"$0\" store copy sqlite:a.db sqlite:b.db";
-    let output = Command::new("sh")
-        .args(["-c", shell, env!("CARGO_BIN_EXE_im-standalone")])
-        .current_dir(dir.path())
-        .output()
-        .unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!((output.status.code(), output.stdout), (Some(1), Vec::new()), "{said}");
-    assert!(said.contains("sqlite:b.db is an unfinished copy"), "{said}");
-    assert!(said.contains("after making room"), "{said}");
-    assert!(run(dir.path(), &["stat", "sqlite:b.db"]).2.contains("b.db is an unfinished copy"));
+    let shell = "trap '' XFSZ; ulimit -f 1024; exec \"$0\" store copy sqlite:a.db \"$1\"";
+    for to in ["sqlite:b.db", "log:b"] {
+        let output = Command::new("sh")
+            .args(["-c", shell, env!("CARGO_BIN_EXE_im-standalone"), to])
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout), (Some(1), Vec::new()), "{said}");
+        assert!(said.contains(&format!("{to} is an unfinished copy")), "{said}");
+        assert!(said.contains("after making room"), "{said}");
+        assert!(run(dir.path(), &["stat", to]).2.contains("is an unfinished copy"));
+    }
 }

@@ -17,7 +17,7 @@ pub(super) async fn run(from: &Location, to: &Location, verifies: bool) -> Resul
     let import = to.import().await?;
     let mut progress = Progress::new("copied");
     let mut show = |counts: &Counts| progress.show(counts);
-    let copy = transfer::copy(source.store()?, import, PageLimits::default(), &mut show);
+    let copy = transfer::copy(source.store(), import, PageLimits::default(), &mut show);
     let copied = interrupts.stop(copy).await.ok_or_else(|| Failure::CopyInterrupted(to.clone()))?;
     let counts = copied.map_err(|failure| Failure::Copy(to.clone(), failure))?;
     let seconds = progress.end();
@@ -25,7 +25,7 @@ pub(super) async fn run(from: &Location, to: &Location, verifies: bool) -> Resul
     output::line(&format!("copied {} seconds={seconds:.1} messages_per_s={per_s:.0}", words(&counts)))?;
     if verifies {
         let copy = to.open().await?;
-        verify::compare(source.store()?, copy.store()?, &mut interrupts).await?;
+        verify::compare(source.store(), copy.store(), &mut interrupts).await?;
         copy.close().await;
     }
     source.close().await;

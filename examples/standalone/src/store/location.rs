@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use im_core::storage::{Exportable, Import, Store};
-use im_store::log::LogStore;
+use im_store::log::{LogOptions, LogStore};
 use im_store::sqlite::{SqliteOptions, SqliteStore};
 use serde::{Deserialize, Serialize};
 
@@ -35,8 +35,6 @@ pub(crate) enum OpenError {
     Log(#[from] im_store::log::OpenError),
     #[error(transparent)]
     Sqlite(#[from] im_store::sqlite::OpenError),
-    #[error("a log cannot be copied yet")]
-    NotCopied,
 }
 
 impl FromStr for Location {
@@ -97,11 +95,18 @@ impl Location {
 
     /// Opens a store that is there.
     pub(super) async fn open(&self) -> Result<Opened, Failure> {
-        if !self.path().exists() {
+        let is_there = match self {
+            Self::Log(path) => path.join("log").is_dir(),
+            Self::Sqlite(path) => path.is_file(),
+        };
+        if !is_there {
             return Err(Failure::Missing(self.clone()));
         }
         match self {
-            Self::Log(_) => Err(OpenError::NotCopied.into()),
+            Self::Log(path) => {
+                let opened = LogOptions::new(path).call_deadline(DEADLINE).open().await;
+                Ok(Opened::Log(Arc::new(opened.map_err(OpenError::from)?)))
+            }
             Self::Sqlite(path) => {
                 let opened = SqliteOptions::new(path).call_deadline(DEADLINE).open().await;
                 Ok(Opened::Sqlite(Arc::new(opened.map_err(OpenError::from)?)))
@@ -112,7 +117,7 @@ impl Location {
     /// Begins a copy into a store.
     pub(super) async fn import(&self) -> Result<Box<dyn Import>, OpenError> {
         match self {
-            Self::Log(_) => Err(OpenError::NotCopied),
+            Self::Log(path) => Ok(Box::new(LogOptions::new(path).import().await?)),
             Self::Sqlite(path) => Ok(Box::new(SqliteOptions::new(path).import().await?)),
         }
     }
@@ -125,10 +130,10 @@ pub(crate) enum Opened {
 }
 
 impl Opened {
-    pub(super) fn store(&self) -> Result<&dyn Exportable, OpenError> {
+    pub(super) fn store(&self) -> &dyn Exportable {
         match self {
-            Self::Log(_) => Err(OpenError::NotCopied),
-            Self::Sqlite(store) => Ok(&**store),
+            Self::Log(store) => &**store,
+            Self::Sqlite(store) => &**store,
         }
     }
 

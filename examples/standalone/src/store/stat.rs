@@ -13,7 +13,7 @@ pub(super) async fn run(location: &Location) -> Result<(), Failure> {
     let store = location.open().await?;
     let mut progress = Progress::new("read");
     let mut show = |counts: &Counts| progress.show(counts);
-    let counts = transfer::count(store.store()?, PageLimits::default(), &mut show);
+    let counts = transfer::count(store.store(), PageLimits::default(), &mut show);
     let counts = interrupts.stop(counts).await.ok_or(Failure::Interrupted)?;
     progress.end();
     output::line(&words(&counts.map_err(Failure::Read)?))?;

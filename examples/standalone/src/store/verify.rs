@@ -15,7 +15,7 @@ pub(super) async fn run(first: &Location, second: &Location) -> Result<(), Failu
     }
     let mut interrupts = Interrupts::listen()?;
     let (one, other) = (first.open().await?, second.open().await?);
-    compare(one.store()?, other.store()?, &mut interrupts).await?;
+    compare(one.store(), other.store(), &mut interrupts).await?;
     one.close().await;
     other.close().await;
     Ok(())
