@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 
-use im_core::client::LocalEntry;
-use im_core::id::{ClientMsgId, Uid, Version};
-use im_core::message::Target;
-use im_transport::client::{Event, SendError};
+use im_core::client::{LocalEntry, RoomAction, RoomEvent, Saying};
+use im_core::id::{ClientMsgId, RoomId, Uid, Version};
+use im_core::message::{ContentType, Target};
+use im_transport::client::{Event, SendError, new_message_id};
 use tokio::task::JoinSet;
 
 use crate::exit::{Exit, Failure};
@@ -19,6 +19,8 @@ const HISTORY: usize = 20;
 
 const HELP: &str = "\
 /to USER   talk to USER from now on
+/join ROOM enter a room, out of the one before, and talk there; nothing said there is kept
+/leave     leave the room
 /help      this
 /quit      leave (so does the end of the input)
 Any other line is sent; begin it with // to send a line that begins with /.";
@@ -29,6 +31,7 @@ pub(crate) async fn run(session: Session) -> Result<Exit, Failure> {
         session,
         screen: Screen { terminal: io::stdout().is_terminal() && io::stdin().is_terminal() },
         peer: None,
+        room: None,
         own: BTreeSet::new(),
         answers: JoinSet::new(),
     };
@@ -41,16 +44,36 @@ pub(crate) async fn run(session: Session) -> Result<Exit, Failure> {
 struct Chat {
     session: Session,
     screen: Screen,
-    peer: Option<Uid>,
+    peer: Option<Peer>,
+    /// Where the user is.
+    room: Option<RoomId>,
     /// What this run sent: shown as typed, and marked when acknowledged.
     own: BTreeSet<ClientMsgId>,
     answers: JoinSet<Result<Version, SendError>>,
+}
+
+/// Whom lines go to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Peer {
+    User(Uid),
+    Room(RoomId),
+}
+
+impl Peer {
+    fn name(&self) -> &str {
+        match self {
+            Self::User(user) => user.as_str(),
+            Self::Room(room) => room.as_str(),
+        }
+    }
 }
 
 /// What a typed line means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Typed {
     To(String),
+    Join(String),
+    Leave,
     Help,
     Quit,
     Unknown(String),
@@ -105,9 +128,14 @@ impl Chat {
         };
         match Typed::read(bytes) {
             Typed::To(name) => match Uid::new(&name) {
-                Ok(peer) => self.peer = Some(peer),
+                Ok(peer) => self.peer = Some(Peer::User(peer)),
                 Err(error) => self.screen.note(&error.to_string())?,
             },
+            Typed::Join(name) => match RoomId::new(&name) {
+                Ok(room) => self.join(room).await,
+                Err(error) => self.screen.note(&error.to_string())?,
+            },
+            Typed::Leave => self.leave().await,
             Typed::Help => self.screen.note(HELP)?,
             Typed::Quit => return Ok(false),
             Typed::Unknown(command) => {
@@ -115,8 +143,9 @@ impl Chat {
             }
             Typed::Message(content) if content.is_empty() => {}
             Typed::Message(content) => match self.peer.clone() {
-                Some(peer) => self.send(peer, content).await,
-                None => self.screen.note("whom to? say /to USER first")?,
+                Some(Peer::User(peer)) => self.send(peer, content).await,
+                Some(Peer::Room(room)) => self.say(room, content).await,
+                None => self.screen.note("whom to? say /to USER or /join ROOM first")?,
             },
         }
         Ok(true)
@@ -128,6 +157,55 @@ impl Chat {
         if let Ok(sending) = self.session.client.send(message).await {
             self.own.insert(id);
             self.answers.spawn(async move { sending.await.map(|receipt| receipt.version) });
+        }
+    }
+
+    async fn join(&mut self, room: RoomId) {
+        let leave = self.room.clone();
+        self.act(RoomAction::Join { room, leave }).await;
+    }
+
+    async fn leave(&mut self) {
+        let Some(room) = self.room.take() else { return };
+        if self.peer == Some(Peer::Room(room.clone())) {
+            self.peer = None;
+        }
+        self.act(RoomAction::Leave(room)).await;
+    }
+
+    async fn say(&mut self, room: RoomId, content: Vec<u8>) {
+        let client_msg_id = new_message_id();
+        let saying = Saying { room, client_msg_id, content_type: ContentType(0), content: content.into() };
+        self.act(RoomAction::Say(saying)).await;
+    }
+
+    /// If the client has ended, its last event says why.
+    async fn act(&self, action: RoomAction) {
+        let _ = self.session.client.room(action).await;
+    }
+
+    fn on_room(&mut self, event: &RoomEvent) -> Result<(), Failure> {
+        match event {
+            RoomEvent::Joined { room, members } => {
+                // Joined again after a lost link, lines go on to where they went.
+                if self.room.as_ref() != Some(room) {
+                    self.room = Some(room.clone());
+                    self.peer = Some(Peer::Room(room.clone()));
+                }
+                self.screen.note(&format!("you are in {}, {members} in all", printable(room.as_str())))
+            }
+            RoomEvent::Refused { room, .. } => {
+                self.screen.note(&format!("you are not let into {}", printable(room.as_str())))
+            }
+            RoomEvent::Heard(heard) => {
+                let (from, room) = (printable(heard.from.as_str()), printable(heard.room.as_str()));
+                self.screen.line(&format!("{from} in {room}: {}", printable(&output::text(&heard.content))))
+            }
+            RoomEvent::Missed { room, messages } => {
+                self.screen.note(&format!("{messages} messages in {} were missed", printable(room.as_str())))
+            }
+            RoomEvent::Unsaid { .. } => self.screen.note("that was not said"),
+            _ => Ok(()),
         }
     }
 
@@ -146,6 +224,7 @@ impl Chat {
                 }
                 self.session.client.applied(cursor);
             }
+            Event::Room(event) => self.on_room(&event)?,
             Event::Rejected(rejection) => self.screen.note(&rejection.to_string())?,
             _ => {}
         }
@@ -200,6 +279,8 @@ impl Typed {
         let (command, rest) = text.split_once(char::is_whitespace).unwrap_or((&text, ""));
         match command {
             "/to" => Self::To(rest.trim().to_owned()),
+            "/join" => Self::Join(rest.trim().to_owned()),
+            "/leave" => Self::Leave,
             "/help" => Self::Help,
             "/quit" => Self::Quit,
             _ => Self::Unknown(command.to_owned()),
@@ -223,11 +304,11 @@ struct Screen {
 }
 
 impl Screen {
-    fn prompt(&self, peer: Option<&Uid>) -> Result<(), Failure> {
+    fn prompt(&self, peer: Option<&Peer>) -> Result<(), Failure> {
         if !self.terminal {
             return Ok(());
         }
-        let peer = peer.map(|peer| printable(peer.as_str())).unwrap_or_default();
+        let peer = peer.map(|peer| printable(peer.name())).unwrap_or_default();
         self.write(&format!("\r\x1b[K{peer}> "))
     }
 
@@ -262,6 +343,8 @@ mod tests {
     #[test]
     fn commands_begin_with_a_slash_and_two_make_one() {
         assert_eq!(typed("/to bob "), Typed::To("bob".to_owned()));
+        assert_eq!(typed("/join lobby"), Typed::Join("lobby".to_owned()));
+        assert_eq!(typed("/leave"), Typed::Leave);
         assert_eq!(typed("/help"), Typed::Help);
         assert_eq!(typed("/quit"), Typed::Quit);
         assert_eq!(typed("/dance"), Typed::Unknown("/dance".to_owned()));

@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use im_proto::v1::{
-    AuthRequest, C2cPush, C2cRequest, C2gPush, LogoutRequest, PullMsg, PullRequest, PushAck, SyncRequest,
+    AuthRequest, C2cPush, C2cRequest, C2gPush, LogoutRequest, PullMsg, PullRequest, PushAck, RoomJoinRequest,
+    RoomLeaveRequest, RoomPush, RoomSendRequest, SyncRequest,
 };
 use im_proto::{CmdId, ErrorCode};
 use prost::Message as _;
 
-use super::{ClientConfig, LocalEntry, Outgoing, Receipt};
-use crate::id::{ClientMsgId, GroupId, MsgId, Uid, Version};
+use super::{ClientConfig, Heard, LocalEntry, Outgoing, Receipt, Saying};
+use crate::id::{ClientMsgId, GroupId, MsgId, RoomId, Uid, Version};
 use crate::message::{ContentType, Target};
 use crate::time::Timestamp;
 
@@ -73,6 +74,38 @@ pub(super) fn sync(begin: Version, limit: i32) -> Bytes {
 
 pub(super) fn ack(version: Version) -> Bytes {
     PushAck { version: version.0, group: 0 }.encode_to_vec().into()
+}
+
+pub(super) fn room_join(room: &RoomId, leave: Option<&RoomId>) -> Bytes {
+    let leave = leave.map_or_else(String::new, |room| room.as_str().to_owned());
+    RoomJoinRequest { room: room.as_str().to_owned(), leave }.encode_to_vec().into()
+}
+
+pub(super) fn room_leave(room: &RoomId) -> Bytes {
+    RoomLeaveRequest { room: room.as_str().to_owned() }.encode_to_vec().into()
+}
+
+pub(super) fn room_send(saying: &Saying) -> Bytes {
+    let request = RoomSendRequest {
+        room: saying.room.as_str().to_owned(),
+        content: saying.content.clone(),
+        client_msg_id: saying.client_msg_id.as_str().to_owned(),
+        content_type: saying.content_type.0,
+    };
+    request.encode_to_vec().into()
+}
+
+/// What was said in a room.
+pub(super) fn heard(room: RoomId, push: &RoomPush) -> Result<Heard, BadBody> {
+    Ok(Heard {
+        room,
+        from: Uid::new(&push.from)?,
+        msgid: MsgId(push.msgid),
+        sent_at: Timestamp(push.timestamp),
+        content_type: ContentType(push.content_type),
+        content: copied(&push.content),
+        client_msg_id: optional_id(&push.client_msg_id)?,
+    })
 }
 
 /// What a push is for this machine.

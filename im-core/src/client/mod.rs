@@ -9,12 +9,13 @@
 //!   one on is sent again. Each is answered once, by [`Effect::Acked`] or [`Effect::Rejected`].
 //! - **Entries** come out of [`Effect::Apply`] once each, in version order, without a gap, whichever way they came: push, pull, or
 //!   the ack of an own send.
+//! - **Rooms** that were entered are entered again after every login. What is said there is said and heard at most once.
 //! - **The cursor** moves only by [`Input::Applied`]; only it is acknowledged, by an ack or as the offset of a pull.
 //! - **Bounds**: everything it keeps is bounded by [`ClientConfig`].
 //!
 //! | file | what |
 //! |---|---|
-//! | `machine` | the link's life (`link`), what arrives (`heard`), what leaves (`work`) |
+//! | `machine` | the link's life (`link`), what arrives (`heard`), what leaves (`work`), live chat (`rooms`) |
 //! | `outbox` | what is to be sent, and what is in flight |
 //! | `inbox` | what was received: order, gaps, the cursor |
 //! | `heartbeat` | how long a link may be silent (Mars' smart heartbeat) |
@@ -30,6 +31,7 @@ mod machine;
 mod memory;
 mod outbox;
 mod random;
+mod rooms;
 mod seqs;
 mod store;
 #[cfg(test)]
@@ -51,6 +53,7 @@ pub use heartbeat::{HeartbeatRange, SmartHeartbeat};
 pub use machine::Client;
 pub use memory::MemoryLocalStore;
 pub use random::SplitMix64;
+pub use rooms::{Heard, RoomAction, RoomEvent, Saying};
 pub use store::{LocalStore, Saved};
 
 /// What happened to the client.
@@ -72,6 +75,8 @@ pub enum Input {
     Applied(Version),
     /// The device changed its network, or woke up: try now what was put off, and probe the link.
     NetworkChanged,
+    /// Enter a room, leave it or speak there. [`Effect::Room`] answers.
+    Room(RoomAction),
     /// The time that [`Client::next_deadline`] named has come. Harmless if it has not.
     Timeout,
     /// Leave for now: acknowledge what is applied and close. What is unsent stays in the local store, and the user stays logged in for wake-ups.
@@ -114,6 +119,8 @@ pub enum Effect {
         /// When the next try is made.
         retry_at: Tick,
     },
+    /// Something happened in a room, or to a request that concerns one.
+    Room(RoomEvent),
     /// A push or a reply that this machine has no use for: from a business server, or of a command that the integrator added.
     Other(Frame),
     /// The client is at its end. Nothing follows.

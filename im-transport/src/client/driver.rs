@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, OptionFuture};
 use im_core::client::{
-    self as machine, ClientConfig, Effect, Input, LocalEntry, LocalStore, Outgoing, Receipt, Saved,
+    self as machine, ClientConfig, Effect, Input, LocalEntry, LocalStore, Outgoing, Receipt, RoomAction,
+    Saved,
 };
 use im_core::id::{ClientMsgId, Version};
 use im_core::storage::StoreError;
@@ -43,6 +44,7 @@ pub(super) enum Control {
 #[derive(Debug)]
 pub(super) struct Ends {
     pub(super) sends: mpsc::Receiver<Submit>,
+    pub(super) rooms: mpsc::Receiver<RoomAction>,
     pub(super) control: mpsc::Receiver<Control>,
     pub(super) applied: watch::Receiver<Version>,
     pub(super) events: mpsc::Sender<Event>,
@@ -89,6 +91,7 @@ enum Stopping {
 /// Why the task woke up.
 enum Wake {
     Submit(Submit),
+    Room(RoomAction),
     Control(Option<Control>),
     Confirmed,
     Connected(io::Result<Link>),
@@ -155,6 +158,7 @@ impl Driver {
             Some(done) = OptionFuture::from(writing.as_mut()) => Wake::Wrote(done),
             Some(link) = OptionFuture::from(connecting.as_mut()) => Wake::Connected(link),
             Some(submit) = ends.sends.recv(), if takes_sends => Wake::Submit(submit),
+            Some(action) = ends.rooms.recv(), if listens => Wake::Room(action),
             control = ends.control.recv(), if listens => Wake::Control(control),
             Ok(()) = ends.applied.changed() => Wake::Confirmed,
             room = ends.events.reserve(), if !events.is_empty() => {
@@ -171,6 +175,7 @@ impl Driver {
     fn on_wake(&mut self, wake: Wake) {
         match wake {
             Wake::Submit(submit) => self.take_sends(submit),
+            Wake::Room(action) => self.feed(Input::Room(action)),
             Wake::Control(control) => self.on_control(control),
             Wake::Confirmed => self.on_confirmed(),
             Wake::Connected(Ok(link)) => {
@@ -234,6 +239,7 @@ impl Driver {
                 Effect::Rejected(rejection) => self.on_rejected(rejection),
                 Effect::LoggedIn { head, .. } => self.announce(Event::LoggedIn { head }),
                 Effect::Offline { retry_at } => self.on_offline(retry_at),
+                Effect::Room(event) => self.announce(Event::Room(event)),
                 Effect::Other(frame) => self.announce(Event::Other(frame)),
                 Effect::Ended(reason) => self.ended = Some(reason.into()),
             }
@@ -420,8 +426,8 @@ impl Driver {
         for answer in std::mem::take(&mut self.answers).into_values() {
             let _ = answer.send(Err(SendError::Ended(reason.clone())));
         }
-        let Self { ends: Ends { sends, control, events: taker, .. }, mut events, .. } = self;
-        drop((sends, control));
+        let Self { ends: Ends { sends, rooms, control, events: taker, .. }, mut events, .. } = self;
+        drop((sends, rooms, control));
         events.push_back(Event::Ended(reason));
         for event in events {
             if taker.send(event).await.is_err() {

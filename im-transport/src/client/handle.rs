@@ -3,7 +3,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use im_core::client::{ClientConfig, LocalStore, Outgoing, Receipt};
+use im_core::client::{ClientConfig, LocalStore, Outgoing, Receipt, RoomAction};
 use im_core::id::Version;
 use im_core::storage::StoreError;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -14,10 +14,14 @@ use super::{ClientOptions, Event, SendError};
 /// Sends that may wait for the task to take them up. It takes all that wait at once, so this is the batch that one write to the local store serves.
 const SENDS_IN_CHANNEL: usize = 256;
 
+/// What is to be done about rooms and waits for the task.
+const ROOM_ACTIONS_IN_CHANNEL: usize = 64;
+
 /// One user's device, connected for as long as any clone of this is alive.
 #[derive(Clone, Debug)]
 pub struct Client {
     sends: mpsc::Sender<Submit>,
+    rooms: mpsc::Sender<RoomAction>,
     control: mpsc::Sender<Control>,
     applied: watch::Sender<Version>,
 }
@@ -38,12 +42,19 @@ impl Client {
     ) -> Result<(Self, Events), StoreError> {
         let saved = store.load().await?;
         let (sends, sends_end) = mpsc::channel(SENDS_IN_CHANNEL);
+        let (rooms, rooms_end) = mpsc::channel(ROOM_ACTIONS_IN_CHANNEL);
         let (control, control_end) = mpsc::channel(8);
         let (applied, applied_end) = watch::channel(saved.cursor);
         let (events_end, events) = mpsc::channel(options.events.max(1));
-        let ends = Ends { sends: sends_end, control: control_end, applied: applied_end, events: events_end };
+        let ends = Ends {
+            sends: sends_end,
+            rooms: rooms_end,
+            control: control_end,
+            applied: applied_end,
+            events: events_end,
+        };
         tokio::spawn(Driver::new(options, config, saved, store, ends).run());
-        Ok((Self { sends, control, applied }, Events { events }))
+        Ok((Self { sends, rooms, control, applied }, Events { events }))
     }
 
     /// Hands a message over; messages leave in the order in which these calls return. Waits while more than
@@ -59,6 +70,18 @@ impl Client {
         let (answer, outcome) = oneshot::channel();
         self.sends.send(Submit { message, answer }).await.map_err(|_| SendError::Gone)?;
         Ok(Sending { outcome })
+    }
+
+    /// Enters a room, leaves it, or says something there, in the order in which these calls return. [`Event::Room`] tells what came of it. A room
+    /// is entered again after every login; what is said is said at most once.
+    ///
+    /// # Cancel safety
+    /// Dropping this future before it is done does nothing.
+    ///
+    /// # Errors
+    /// [`SendError::Gone`] if the client has ended.
+    pub async fn room(&self, action: RoomAction) -> Result<(), SendError> {
+        self.rooms.send(action).await.map_err(|_| SendError::Gone)
     }
 
     /// Everything in [`Event::Entries`] up to `version` is durable in the application. Only for

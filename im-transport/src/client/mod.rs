@@ -35,7 +35,7 @@ mod work;
 
 use std::time::Duration;
 
-use im_core::client::{EndReason, LocalEntry, Receipt, Rejection};
+use im_core::client::{EndReason, LocalEntry, Receipt, Rejection, RoomEvent};
 use im_core::id::{ClientMsgId, Version};
 use im_core::storage::StoreError;
 use im_proto::Frame;
@@ -46,7 +46,7 @@ use im_core::client::LocalStore;
 pub use handle::{Client, Events, Sending};
 pub use options::{ClientOptions, Confirm};
 
-/// What happens to the client, in order. If nobody takes events, those of links and other frames are dropped first.
+/// What happens to the client, in order. If nobody takes events, those of links, rooms and other frames are dropped first.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
@@ -71,6 +71,8 @@ pub enum Event {
     Acked(Receipt),
     /// A message that an earlier process had left unsent was refused for good.
     Rejected(Rejection),
+    /// Something happened in a room.
+    Room(RoomEvent),
     /// A push or a reply that the client has no use for: from a business server, or of the integrator's own command.
     Other(Frame),
     /// The client is at its end. Nothing follows.

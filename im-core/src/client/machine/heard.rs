@@ -17,7 +17,7 @@ use crate::session::KickReason;
 use crate::time::{Tick, Timestamp};
 
 /// The link is of no use any more.
-struct Broken;
+pub(super) struct Broken;
 
 impl From<BadBody> for Broken {
     fn from(_: BadBody) -> Self {
@@ -62,6 +62,7 @@ impl Client {
             CmdId::C2C_PUSH => frame::c2c_push(frame.body, &self.config.uid)?,
             CmdId::C2G_PUSH => frame::c2g_push(frame.body)?,
             CmdId::CTRL_PUSH => Pushed::Hint,
+            CmdId::ROOM_PUSH => return self.on_room_push(frame.body, effects),
             _ => {
                 effects.push(Effect::Other(frame));
                 return Ok(());
@@ -115,6 +116,9 @@ impl Client {
                     SyncResponse { msgs, next_offset, head, err_code, ..Default::default() },
                 )
             }
+            Asked::Join { room, leave } => self.on_joined(now, room, leave, frame.body, effects),
+            Asked::LeaveRoom(room) => self.on_left(room, frame.body, effects),
+            Asked::Say(client_msg_id) => self.on_said(client_msg_id, frame.body, effects),
             Asked::Sync { begin } => self.on_page(now, begin, SyncResponse::decode(frame.body)?),
             Asked::Logout => {
                 effects.push(Effect::Disconnect);

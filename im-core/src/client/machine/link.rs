@@ -70,7 +70,7 @@ impl Client {
         if self.noop_due.take().is_some() {
             self.heartbeat.failed();
         }
-        self.requests.clear();
+        self.lose_rooms(effects);
         self.outbox.rewind();
         self.fetch_failures = 0;
         self.fetch_after = Tick::default();
@@ -86,7 +86,7 @@ impl Client {
     }
 
     pub(super) fn end(&mut self, reason: EndReason, effects: &mut Vec<Effect>) {
-        self.requests.clear();
+        self.lose_rooms(effects);
         self.link = Link::Ended;
         effects.push(Effect::Ended(reason));
     }

@@ -1,5 +1,6 @@
 mod heard;
 mod link;
+mod rooms;
 mod work;
 
 use std::collections::BTreeMap;
@@ -9,9 +10,10 @@ use im_proto::{HEADER_LEN, MAX_FRAME, Seq};
 use super::acks::Acks;
 use super::inbox::{Inbox, InboxLimits};
 use super::outbox::{Outbox, Place};
+use super::rooms::Rooms;
 use super::seqs::Seqs;
 use super::{ClientConfig, Effect, Input, Outgoing, Saved, SendError, SmartHeartbeat, SplitMix64};
-use crate::id::Version;
+use crate::id::{ClientMsgId, RoomId, Version};
 use crate::time::Tick;
 
 /// What a request may take on top of the time-out, by the bytes in flight: 4 KiB a second, Mars' `kGPRSMinRate`.
@@ -29,6 +31,7 @@ pub struct Client {
     heartbeat: SmartHeartbeat,
     seqs: Seqs,
     requests: BTreeMap<Seq, Request>,
+    rooms: Rooms,
     /// When the noop that is out must have been answered.
     noop_due: Option<Tick>,
     last_write: Tick,
@@ -57,13 +60,16 @@ struct Request {
     due: Tick,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Asked {
     Auth,
     Send(Place),
     Pull { begin: Version },
     Sync { begin: Version },
     Logout,
+    Join { room: RoomId, leave: Option<RoomId> },
+    LeaveRoom(RoomId),
+    Say(ClientMsgId),
 }
 
 impl Client {
@@ -83,6 +89,7 @@ impl Client {
             heartbeat: SmartHeartbeat::new(config.heartbeat),
             seqs: Seqs::default(),
             requests: BTreeMap::new(),
+            rooms: Rooms::default(),
             noop_due: None,
             last_write: Tick::default(),
             link_failures: 0,
@@ -106,6 +113,7 @@ impl Client {
             Input::Disconnected => self.on_disconnected(now, effects),
             Input::Applied(version) => self.inbox.applied_up_to(version),
             Input::NetworkChanged => self.on_network_changed(now, effects),
+            Input::Room(action) => self.on_room_action(now, action, effects),
             Input::Timeout => self.on_timeout(now, effects),
             Input::Stop => return self.on_stop(now, effects),
             Input::Logout => self.on_logout(now, effects),
@@ -155,6 +163,7 @@ impl Client {
                 self.acks.due(self.inbox.applied()),
                 self.fetch_due(),
                 self.outbox.next_deadline(),
+                self.rooms.retry_at,
             ]
             .into_iter()
             .flatten()

@@ -18,6 +18,7 @@ impl Client {
             self.fetch(now, effects);
             self.ack(now, effects);
             self.send_queued(now, effects);
+            self.enter_rooms(now, effects);
         }
     }
 

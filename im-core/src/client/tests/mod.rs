@@ -5,4 +5,5 @@ mod bench;
 mod link;
 mod random_walk;
 mod receiving;
+mod rooms;
 mod sending;

@@ -175,7 +175,7 @@ impl World {
                 self.see(&Seen::Rejected { device, why: &rejection.to_string() });
             }
             Effect::Ended(reason) => self.client_ended(device, &reason),
-            Effect::LoggedIn { .. } | Effect::Offline { .. } | Effect::Other(_) => {}
+            Effect::LoggedIn { .. } | Effect::Offline { .. } | Effect::Room(_) | Effect::Other(_) => {}
         }
     }
 
