@@ -10,7 +10,7 @@ use im_proto::{CmdId, Suffix};
 use super::case::cases;
 use super::check::same;
 use super::{Case, Outcome, Report, case};
-use crate::id::{ConnId, NodeId};
+use crate::id::{ConnId, NodeId, RoomId};
 use crate::router::{Bus, Delivery, Parcel, Subscription};
 use crate::session::{KickReason, Push};
 
@@ -45,6 +45,12 @@ fn push(node: u16, conn: i64, body: Bytes) -> Delivery {
     Delivery { node: NodeId(node), conn: ConnId(conn), parcel }
 }
 
+fn room_push(node: u16, from: i64, body: Bytes) -> Delivery {
+    let push = Push { cmd: CmdId::ROOM_PUSH, body, suffix: Suffix::default() };
+    let parcel = Parcel::Room(RoomId::new("room").expect("four bytes are a name"), push);
+    Delivery { node: NodeId(node), conn: ConnId(from), parcel }
+}
+
 fn kick(node: u16, conn: i64) -> Delivery {
     let parcel = Parcel::Kick { reason: KickReason::LoggedInElsewhere, retry_after: None };
     Delivery { node: NodeId(node), conn: ConnId(conn), parcel }
@@ -66,12 +72,19 @@ async fn a_parcel_reaches_its_node_alone(bench: &dyn BusBench) -> Outcome {
     let bus = bench.open().await;
     let (mut one, mut two) = (bus.subscribe(NodeId(1)).await?, bus.subscribe(NodeId(2)).await?);
     let body = Bytes::from_static(b"body");
-    let batch =
-        vec![push(1, 10, body.clone()), push(2, 20, body.clone()), kick(3, 30), push(1, 11, body.clone())];
+    let (to_one, to_two) = (room_push(1, 20, body.clone()), room_push(2, 20, body.clone()));
+    let batch = vec![
+        push(1, 10, body.clone()),
+        push(2, 20, body.clone()),
+        to_one.clone(),
+        to_two.clone(),
+        kick(3, 30),
+        push(1, 11, body.clone()),
+    ];
     bus.publish(batch).await?;
-    let expected = vec![push(1, 10, body.clone()), push(1, 11, body.clone())];
-    same("what node 1 got", next(&mut one, 2).await, expected)?;
-    same("what node 2 got", next(&mut two, 1).await, vec![push(2, 20, body)])
+    let expected = vec![push(1, 10, body.clone()), to_one, push(1, 11, body.clone())];
+    same("what node 1 got", next(&mut one, 3).await, expected)?;
+    same("what node 2 got", next(&mut two, 2).await, vec![push(2, 20, body), to_two])
 }
 
 async fn a_node_that_does_not_read_holds_up_nobody(bench: &dyn BusBench) -> Outcome {

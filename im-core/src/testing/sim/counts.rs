@@ -87,6 +87,10 @@ counts! {
     clock_steps,
     /// Users for whom the vendor was asked.
     wakes,
+    /// Words that a device heard in a room.
+    room_words_heard,
+    /// Words that were not said, or perhaps not.
+    room_words_unsaid,
     /// Frames and garbage from a hostile client.
     hostile_frames,
     /// Links of a hostile client that the server closed.

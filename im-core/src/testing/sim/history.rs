@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use crate::client::{LocalEntry, Outgoing, Receipt};
-use crate::id::{ClientMsgId, MsgId, Uid, Version};
+use crate::id::{ClientMsgId, MsgId, RoomId, Uid, Version};
 use crate::message::Entry;
 
 /// Something that happened and that promises are about, told to every invariant as it happens.
@@ -19,6 +19,16 @@ pub(super) enum Seen<'a> {
     Acked { uid: &'a Uid, receipt: &'a Receipt },
     /// A device was told that its send will never be taken.
     Rejected { device: usize, why: &'a str },
+    /// A device has a new link.
+    NewLink { device: usize },
+    /// A device was let into a room.
+    Entered { device: usize, room: &'a RoomId },
+    /// A device learned that it is out of a room.
+    Left { device: usize, room: &'a RoomId },
+    /// A user's device says something in a room, or tries to.
+    Spoke { uid: &'a Uid, room: &'a RoomId, content: &'a [u8] },
+    /// A push of a room came to a device.
+    Heard { device: usize, room: &'a RoomId, from: &'a Uid, content: &'a [u8] },
     /// A hostile client got another answer than it should.
     WrongAnswer { expected: &'a [i32], got: i32 },
 }

@@ -5,6 +5,7 @@ mod no_duplicate;
 mod no_loss;
 mod one_login;
 mod order;
+mod rooms;
 mod versions;
 
 use super::history::{Ending, Seen};
@@ -35,5 +36,6 @@ pub(super) fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(no_loss::NoLoss),
         Box::new(bad_input::BadInput),
         Box::new(one_login::OneLogin),
+        Box::<rooms::Rooms>::default(),
     ]
 }

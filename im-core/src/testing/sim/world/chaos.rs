@@ -57,6 +57,7 @@ impl World {
             self.hand_in(device, &to);
         }
         self.to_send -= count;
+        (0..3).for_each(|_| self.chat());
         if self.to_send > 0 {
             let bursts = self.scenario.messages / 4;
             let mean = u64::try_from(self.scenario.chaos.as_millis()).unwrap_or(10_000) / bursts;

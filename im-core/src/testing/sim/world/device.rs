@@ -175,7 +175,8 @@ impl World {
                 self.see(&Seen::Rejected { device, why: &rejection.to_string() });
             }
             Effect::Ended(reason) => self.client_ended(device, &reason),
-            Effect::LoggedIn { .. } | Effect::Offline { .. } | Effect::Room(_) | Effect::Other(_) => {}
+            Effect::Room(event) => self.room_event(device, &event),
+            Effect::LoggedIn { .. } | Effect::Offline { .. } | Effect::Other(_) => {}
         }
     }
 
@@ -195,6 +196,7 @@ impl World {
         match (link, self.process(life)) {
             (Some(link), Some(process)) => {
                 process.link = Some(link);
+                self.see(&Seen::NewLink { device: life.device });
                 self.client_input(life.device, Input::Connected);
             }
             _ => {
@@ -248,6 +250,9 @@ impl World {
 
     fn client_hears(&mut self, device: usize, frame: Frame) {
         self.setup.clients.hears(device, &frame);
+        if frame.cmd == CmdId::ROOM_PUSH {
+            self.room_push(device, frame.body.clone());
+        }
         if frame.cmd == CmdId::C2C_PUSH
             && frame.seq == Seq::PUSH
             && let Some(process) = &mut self.devices[device].running

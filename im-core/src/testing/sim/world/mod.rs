@@ -6,6 +6,7 @@
 //! | `gate` | sessions, fed as a gate feeds them |
 //! | `link` | two pipes that delay, stall and break |
 //! | `device` | [`Client`](crate::client::Client) machines over local stores that survive them |
+//! | `rooms` | live chat: what devices say and hear there |
 //! | `disk` | what those local stores keep, and when |
 //! | `hostile` | clients that follow no protocol |
 //! | `watch` | reads along what servers write |
@@ -19,6 +20,7 @@ mod gate;
 mod healing;
 mod hostile;
 mod link;
+mod rooms;
 mod server;
 mod watch;
 
