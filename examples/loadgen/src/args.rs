@@ -295,7 +295,7 @@ pub(crate) struct SuiteArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: Option<u32>,
     /// The most messages that the store of the growth scenario holds.
-    #[arg(long, value_name = "N", default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(10_000..))]
+    #[arg(long, value_name = "N", default_value_t = crate::suite::GROWN, value_parser = clap::value_parser!(u64).range(10_000..))]
     pub(crate) growth: u64,
     /// How many times a scenario that the environment spoilt is run at most.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]

@@ -126,14 +126,32 @@ const GROWTH: &str = "9";
 
 const ROUNDS: u32 = 5;
 
+/// The largest store of the growth scenario, as the targets have it.
+pub(crate) const GROWN: u64 = 10_000_000;
+
 fn typed(words: &[String]) -> String {
     format!("im-loadgen {}", words.join(" "))
 }
 
+/// What makes the same figures anew, wherever they are put.
 fn command_line(args: &SuiteArgs) -> String {
-    let quick = if args.quick { " --quick" } else { "" };
-    let more = if args.more.is_empty() { String::new() } else { format!(" -- {}", args.more.join(" ")) };
-    format!("im-loadgen suite{quick}{more}")
+    let mut line = "im-loadgen suite".to_owned();
+    if args.quick {
+        line += " --quick";
+    }
+    if !args.only.is_empty() {
+        line += &format!(" --only {}", args.only.join(","));
+    }
+    if let Some(rounds) = args.rounds {
+        line += &format!(" --rounds {rounds}");
+    }
+    if args.growth != GROWN {
+        line += &format!(" --growth {}", args.growth);
+    }
+    if !args.more.is_empty() {
+        line += &format!(" -- {}", args.more.join(" "));
+    }
+    line
 }
 
 /// What an exit code says; see [`Fault::exit_code`].
