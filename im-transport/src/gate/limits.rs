@@ -18,6 +18,8 @@ pub struct GateLimits {
     pub max_frame: usize,
     /// Links that one turn reads. Default 256.
     pub links_per_turn: usize,
+    /// Members of rooms that one turn gives what was said; the rest waits for the next turn. Default 4,096: some 10 ms.
+    pub members_per_turn: usize,
     /// Frames of one link in one turn; the rest waits for its next turn. Default 128.
     pub frames_per_link: usize,
     /// Bytes of one link in one turn, give or take one read of 64 KiB. Default 256 KiB.
@@ -65,6 +67,7 @@ impl Default for GateLimits {
             max_frame_before_auth: 8 << 10,
             max_frame: im_proto::MAX_FRAME,
             links_per_turn: 256,
+            members_per_turn: 4_096,
             frames_per_link: 128,
             bytes_per_link: 256 << 10,
             shard_partial_frames: 64 << 20,

@@ -98,11 +98,13 @@ impl Mailbox {
         self.ready.wake();
     }
 
-    /// Takes what is there.
-    pub(super) fn take(&self) -> Mail {
+    /// Takes what is there; what was said in rooms only if the shard has told everything that it took before, so that it waits where it is
+    /// bounded.
+    pub(super) fn take(&self, with_rooms: bool) -> Mail {
         let mut mail = self.lock();
         let phase = mail.phase;
-        std::mem::replace(&mut *mail, Mail { phase, ..Mail::default() })
+        let rooms = if with_rooms { RoomMail::default() } else { std::mem::take(&mut mail.rooms) };
+        std::mem::replace(&mut *mail, Mail { phase, rooms, ..Mail::default() })
     }
 
     /// Nothing panics while it holds the lock.
@@ -177,7 +179,8 @@ mod tests {
         let Parcel::Push(said) = push(1).parcel else { panic!("a push") };
         let parcel = |room: &RoomId| delivery(1, Parcel::Room(room.clone(), said.clone()));
         mailbox.deliver(vec![parcel(&quiet), parcel(&loud), parcel(&loud), parcel(&loud)]);
-        let rooms = mailbox.take().rooms.by_room();
+        assert!(mailbox.take(false).rooms.by_room().is_empty());
+        let rooms = mailbox.take(true).rooms.by_room();
         let left = |room| (rooms[room].pushes.len(), rooms[room].missed);
         assert_eq!((left(&quiet), left(&loud)), ((0, 1), (2, 1)));
     }
@@ -187,10 +190,10 @@ mod tests {
         let mailbox = Mailbox::new(400);
         let kick = Parcel::Kick { reason: KickReason::Administrator, retry_after: None };
         mailbox.deliver(vec![push(1), push(2), delivery(1, kick.clone()), push(3), delivery(1, kick)]);
-        let mail = mailbox.take();
+        let mail = mailbox.take(true);
         let left: Vec<ConnId> = mail.pushes.iter().map(|(conn, _)| *conn).collect();
         assert_eq!(left, [ConnId(2), ConnId(3)]);
         assert_eq!(mail.kicks.len(), 1);
-        assert!(mailbox.take().pushes.is_empty());
+        assert!(mailbox.take(true).pushes.is_empty());
     }
 }

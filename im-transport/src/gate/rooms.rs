@@ -85,9 +85,14 @@ impl RoomLists {
         }
     }
 
-    /// Copies a room's links to `links`, in their order in the slab.
+    /// Copies a room's links to `links`, the last in the slab first.
     pub(super) fn members(&self, room: &RoomId, links: &mut Vec<usize>) {
-        links.extend(self.lists.get(room).into_iter().flatten());
+        links.extend(self.lists.get(room).into_iter().flatten().rev());
+    }
+
+    /// Whether a link is in a room.
+    pub(super) fn contains(&self, link: usize, room: &RoomId) -> bool {
+        self.by_link.get(&link).is_some_and(|rooms| rooms.contains(room))
     }
 }
 
@@ -112,9 +117,10 @@ mod tests {
         for (link, name) in [(3, "a"), (1, "a"), (1, "b"), (1, "a"), (2, "b")] {
             lists.enter(link, room(name));
         }
-        assert_eq!((members(&lists, "a"), members(&lists, "b")), (vec![1, 3], vec![1, 2]));
+        assert_eq!((members(&lists, "a"), members(&lists, "b")), (vec![3, 1], vec![2, 1]));
         lists.exit(1, &room("a"));
-        assert_eq!((members(&lists, "a"), members(&lists, "b")), (vec![3], vec![1, 2]));
+        assert_eq!((members(&lists, "a"), members(&lists, "b")), (vec![3], vec![2, 1]));
+        assert!(lists.contains(1, &room("b")) && !lists.contains(1, &room("a")));
         lists.end(1);
         assert_eq!((members(&lists, "a"), members(&lists, "b")), (vec![3], vec![2]));
     }

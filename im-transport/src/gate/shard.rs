@@ -1,3 +1,5 @@
+mod rooms;
+
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::panic::AssertUnwindSafe;
@@ -8,7 +10,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use im_core::id::{ConnId, RoomId};
+use im_core::id::ConnId;
 use im_core::logic::Logic;
 use im_core::session::{Caller, Input, KickReason, Login, Session, SessionLimits, Verdict};
 use im_core::time::Tick;
@@ -22,7 +24,8 @@ use super::in_flight::Answering;
 use super::link::{Cut, Link, Work};
 use super::mailbox::{Mailbox, NewLink, Phase};
 use super::rooms::RoomLists;
-use super::run::{Runs, Said};
+
+use self::rooms::Telling;
 
 /// Logins on their way.
 type Verdicts = FuturesUnordered<BoxFuture<'static, (Arc<Caller>, Verdict)>>;
@@ -41,8 +44,7 @@ pub(super) struct Shard {
     starved: Vec<usize>,
     woken: Vec<usize>,
     /// What this turn brought for rooms.
-    said: HashMap<RoomId, Said>,
-    members: Vec<usize>,
+    telling: Telling,
     backlog: Backlog,
     timers: BTreeSet<(Tick, usize)>,
     alarm: Option<(Tick, BoxFuture<'static, ()>)>,
@@ -73,8 +75,7 @@ impl Shard {
             touched: Vec::new(),
             starved: Vec::new(),
             woken: Vec::new(),
-            said: HashMap::new(),
-            members: Vec::new(),
+            telling: Telling::default(),
             backlog: Backlog::default(),
             timers: BTreeSet::new(),
             alarm: None,
@@ -99,13 +100,15 @@ impl Shard {
             return Poll::Ready(());
         }
         self.fire_timers(now);
-        let mut again = self.read_links(now);
+        let mut again = !self.telling.is_empty();
+        again |= self.read_links(now);
         self.serve();
         self.take_verdicts(now, cx);
         self.take_replies(now, cx);
         self.run_audit(now, cx);
         self.settle(now);
         self.tell_rooms(now);
+        again |= !self.telling.is_empty();
         // Links that left, and replies that came at once, have made work for the use-cases.
         again |= !self.work.turn.is_empty() || !self.work.logins.is_empty();
         again |= self.set_alarm(now, cx);
@@ -127,14 +130,14 @@ impl Shard {
     }
 
     fn take_mail(&mut self, now: Tick) {
-        let mail = self.mailbox.take();
+        let mail = self.mailbox.take(self.telling.is_empty());
         for link in mail.links {
             self.insert(now, link);
         }
         for (conn, push) in mail.pushes {
             self.input(now, conn, Input::Push(push));
         }
-        self.said = mail.rooms.by_room();
+        self.telling.put(mail.rooms.by_room());
         for (conn, (reason, retry_after)) in mail.kicks {
             self.input(now, conn, Input::Kick { reason, retry_after });
         }
@@ -308,37 +311,6 @@ impl Shard {
         }
         self.touched = touched;
         self.shed(now);
-    }
-
-    /// Gives the members of rooms what was said there, after what else this turn has for them. Of a single room, which it mostly is, each
-    /// link is written to at once; of several, what a link gets is gathered first.
-    fn tell_rooms(&mut self, now: Tick) {
-        let rooms = std::mem::take(&mut self.said);
-        let at_once = rooms.len() == 1;
-        for (room, said) in &rooms {
-            self.tell_room(now, room, said, at_once);
-        }
-        if !self.touched.is_empty() {
-            self.settle(now);
-        }
-    }
-
-    fn tell_room(&mut self, now: Tick, room: &RoomId, said: &Said, at_once: bool) {
-        let mut members = std::mem::take(&mut self.members);
-        self.work.rooms.members(room, &mut members);
-        let senders = said.senders();
-        let mut runs = Runs::new(room, said);
-        for index in members.drain(..) {
-            let link = &mut self.links[index];
-            let Some(version) = link.session().push_version() else { continue };
-            if said.missed > 0 {
-                link.miss(now, room, said.missed);
-            }
-            if link.hear(now, runs.of(version), &senders, at_once, &mut self.work) {
-                self.touch(index);
-            }
-        }
-        self.members = members;
     }
 
     /// Cuts the slowest readers for as long as too much waits for all links together.

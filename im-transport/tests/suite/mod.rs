@@ -85,7 +85,7 @@ macro_rules! transport_suite {
                 a_link_that_ends_is_in_no_room
                 a_room_that_cannot_be_is_refused_and_keeps_the_link
                 the_integrator_says_who_comes_in_and_what_is_said
-                a_thousand_links_hear_everything
+                a_thousand_links_hear_everything_over_many_turns
                 a_slow_reader_is_told_what_it_missed_and_keeps_nobody_waiting;
             bounds:
                 links_that_never_speak_are_closed_at_the_auth_deadline

@@ -248,8 +248,9 @@ pub async fn the_integrator_says_who_comes_in_and_what_is_said(transport: &impl 
     assert_eq!(hear(&mut bob).await, ("alice".to_owned(), "kind".to_owned()));
 }
 
-pub async fn a_thousand_links_hear_everything(transport: &impl Transport) {
-    let server = start(transport, server()).await;
+pub async fn a_thousand_links_hear_everything_over_many_turns(transport: &impl Transport) {
+    let limits = gate(|limits| limits.members_per_turn = 64);
+    let server = start(transport, server().gate_limits(limits)).await;
     let mut speaker = member(transport, &server, "speaker", "hall").await;
     let mut links = Vec::new();
     for number in 0..1_000 {
