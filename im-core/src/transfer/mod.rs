@@ -3,6 +3,7 @@
 //! [`copy`] moves rows from an [`Export`](crate::storage::Export) to an [`Import`](crate::storage::Import), a page at a time. [`verify`] then asks both
 //! stores the questions that a server asks, about everything that either of them exports, and says where the answers differ; it knows
 //! nothing of how the copy was made. [`count`] says how much there is. All hold a few pages, whatever the stores' size.
+//! A page is thousands of look-ups in one call: open the stores with a deadline for that, minutes rather than seconds.
 //!
 //! ```
 //! use std::sync::Arc;
