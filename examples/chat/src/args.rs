@@ -32,7 +32,7 @@ pub(crate) struct Account {
 
 /// Chat in the terminal.
 ///
-/// Without a command: type lines, read lines; /help tells more. With a command, for scripts: standard output has only what is promised
+/// Without a command: type lines, read lines, to users and in rooms; /help tells more. With a command, for scripts: standard output has only what is promised
 /// below, logs go to standard error (IM_LOG chooses them, for example IM_LOG=debug).
 ///
 /// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 timed out before the count, 4 the server refused or ended the login, 5 no login

@@ -135,7 +135,7 @@ impl Chat {
                 Ok(room) => self.join(room).await,
                 Err(error) => self.screen.note(&error.to_string())?,
             },
-            Typed::Leave => self.leave().await,
+            Typed::Leave => self.leave().await?,
             Typed::Help => self.screen.note(HELP)?,
             Typed::Quit => return Ok(false),
             Typed::Unknown(command) => {
@@ -165,12 +165,17 @@ impl Chat {
         self.act(RoomAction::Join { room, leave }).await;
     }
 
-    async fn leave(&mut self) {
-        let Some(room) = self.room.take() else { return };
-        if self.peer == Some(Peer::Room(room.clone())) {
-            self.peer = None;
-        }
+    async fn leave(&mut self) -> Result<(), Failure> {
+        let Some(room) = self.room.clone() else { return self.screen.note("you are in no room") };
+        self.is_out_of(&room);
         self.act(RoomAction::Leave(room)).await;
+        Ok(())
+    }
+
+    /// Lines do not go to this room any more.
+    fn is_out_of(&mut self, room: &RoomId) {
+        self.room.take_if(|current| current == room);
+        self.peer.take_if(|peer| *peer == Peer::Room(room.clone()));
     }
 
     async fn say(&mut self, room: RoomId, content: Vec<u8>) {
@@ -195,6 +200,8 @@ impl Chat {
                 self.screen.note(&format!("you are in {}, {members} in all", printable(room.as_str())))
             }
             RoomEvent::Refused { room, .. } => {
+                // Perhaps one that it was in before it lost its link.
+                self.is_out_of(room);
                 self.screen.note(&format!("you are not let into {}", printable(room.as_str())))
             }
             RoomEvent::Heard(heard) => {
@@ -204,6 +211,7 @@ impl Chat {
             RoomEvent::Missed { room, messages } => {
                 self.screen.note(&format!("{messages} messages in {} were missed", printable(room.as_str())))
             }
+            RoomEvent::Left(room) => self.screen.note(&format!("you left {}", printable(room.as_str()))),
             RoomEvent::Unsaid { .. } => self.screen.note("that was not said"),
             _ => Ok(()),
         }
