@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Err(wrong) => return output::complain(&wrong, USAGE),
     };
     logging::start(&settings.log);
+    descriptors::raise_limit();
     let outcome = match &cli.command {
         None => serve::run(&settings),
         Some(Command::Token(args)) => token::run(&settings, args),

@@ -62,7 +62,7 @@ fn session_limits(settings: &Settings) -> SessionLimits {
 
 fn gate_limits(settings: &Settings) -> GateLimits {
     let mut limits = GateLimits::default();
-    limits.max_connections = descriptors::make_room(settings.max_connections);
+    limits.max_connections = descriptors::room_for(settings.max_connections);
     limits.max_connections_per_address = settings.max_connections_per_address;
     limits.drain = settings.drain();
     limits
