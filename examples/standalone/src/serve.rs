@@ -9,6 +9,7 @@ use im_transport::jwt::JwtAuthenticator;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::settings::Settings;
+use crate::store::Location;
 use crate::{descriptors, output, secret};
 
 /// Runs the server until a signal or a failure ends it.
@@ -16,7 +17,7 @@ use crate::{descriptors, output, secret};
 pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let mut signals = Signals::new()?;
     let secret = secret::load_or_create(&settings.data)?;
-    let location = settings.store();
+    let location = settings.store.clone().unwrap_or_else(|| Location::found_in(&settings.data));
     tracing::info!(store = %location, "opens");
     let store = location.serve().await?;
     let mut server = Server::builder()

@@ -16,7 +16,8 @@ use crate::store::Location;
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Settings {
     pub(crate) data: PathBuf,
-    store: Option<Location>,
+    /// If one was named.
+    pub(crate) store: Option<Location>,
     pub(crate) tcp: String,
     pub(crate) kick: Kick,
     pub(crate) max_connections: usize,
@@ -86,16 +87,6 @@ impl Settings {
             return Err(wrong("log", failure.to_string()));
         }
         Ok(self)
-    }
-
-    /// The store that was named; else the log in the data directory, unless that has only a database from before logs were the default.
-    pub(crate) fn store(&self) -> Location {
-        let (log, database) = (self.data.join("store"), self.data.join("im.db"));
-        match &self.store {
-            Some(store) => store.clone(),
-            None if database.exists() && !log.exists() => Location::Sqlite(database),
-            None => Location::Log(log),
-        }
     }
 
     pub(crate) fn idle(&self) -> Duration {

@@ -117,6 +117,35 @@ fn a_store_that_is_named_is_used_and_a_database_alone_is_found() {
 }
 
 #[test]
+fn who_has_a_database_is_told_how_to_change_to_a_log_and_then_that_it_is_not_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let serve = |args: &[&str]| {
+        let mut command = program(dir.path());
+        let mut child = command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut said = child.stderr.take().unwrap();
+        let mut server = Running { child, stdout };
+        assert!(server.line().starts_with("ready"));
+        server.signal("TERM");
+        assert_eq!(server.end().0, Some(0));
+        let mut text = String::new();
+        said.read_to_string(&mut text).unwrap();
+        text
+    };
+    let port = ["--tcp", "127.0.0.1:0"];
+    serve(&[port[0], port[1], "--store", "sqlite:im-data/im.db"]);
+    // A directory is no log yet: what the database holds must not seem to be gone.
+    std::fs::create_dir(dir.path().join("im-data/store")).unwrap();
+    let copy = ["store", "copy", "sqlite:im-data/im.db", "log:im-data/store"];
+    let told = serve(&port);
+    assert!(told.contains(&format!("run `im-standalone {}`", copy.join(" "))), "{told}");
+    assert!(run(dir.path(), &copy).status.success());
+    let told = serve(&port);
+    assert!(told.contains("leaves sqlite:im-data/im.db alone"), "{told}");
+    assert!(told.contains("opens store=log:im-data/store"), "{told}");
+}
+
+#[test]
 fn a_store_of_no_known_kind_is_a_wrong_setting() {
     let dir = tempfile::tempdir().unwrap();
     let output = run(dir.path(), &["--store", "tape:5"]);

@@ -85,6 +85,35 @@ impl Location {
         file(self.path()).is_some_and(|this| Some(this) == file(other.path()))
     }
 
+    /// The store of a server that was told of none: a log in its data directory, unless that has only a database from before logs were the
+    /// default. What an operator should know about a database that is there goes to the log.
+    pub(crate) fn found_in(data: &Path) -> Self {
+        let (log, database) = (Self::Log(data.join("store")), Self::Sqlite(data.join("im.db")));
+        match (database.is_there(), log.is_there()) {
+            (true, false) => {
+                tracing::info!(
+                    "goes on with the database; for a log, which is faster, stop the server, \
+                     run `im-standalone store copy {database} {log}`, and start it again"
+                );
+                database
+            }
+            (true, true) => {
+                tracing::info!(
+                    "takes the log and leaves {database} alone; remove it when it is of no more use"
+                );
+                log
+            }
+            (false, _) => log,
+        }
+    }
+
+    fn is_there(&self) -> bool {
+        match self {
+            Self::Log(path) => path.join("log").is_dir(),
+            Self::Sqlite(path) => path.is_file(),
+        }
+    }
+
     /// Opens the store for a server, and makes it if there is none.
     pub(crate) async fn serve(&self) -> Result<Opened, OpenError> {
         match self {
@@ -95,11 +124,7 @@ impl Location {
 
     /// Opens a store that is there.
     pub(super) async fn open(&self) -> Result<Opened, Failure> {
-        let is_there = match self {
-            Self::Log(path) => path.join("log").is_dir(),
-            Self::Sqlite(path) => path.is_file(),
-        };
-        if !is_there {
+        if !self.is_there() {
             return Err(Failure::Missing(self.clone()));
         }
         match self {
