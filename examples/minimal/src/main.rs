@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use im_core::ports::Command;
 use im_core::session::{Reply, Request};
-use im_store::sqlite::SqliteStore;
+use im_store::log::LogStore;
 use im_transport::Server;
 use im_transport::jwt::{JwtAuthenticator, JwtSecret};
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Your user centre signs tokens with the same secret.
     let secret = JwtSecret::new(std::env::var("SECRET")?)?;
     let address = std::env::var("ADDRESS").unwrap_or_else(|_| "127.0.0.1:9000".to_owned());
-    let store = Arc::new(SqliteStore::open("minimal.db").await?);
+    let store = Arc::new(LogStore::open("minimal-store").await?);
 
     let mut terminated = signal(SignalKind::terminate())?;
     let mut server = Server::builder()
