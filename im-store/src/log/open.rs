@@ -279,6 +279,10 @@ impl Log {
         match loaded {
             Ok(Some(Some(loaded))) => return Ok(loaded),
             Ok(None) if !had_log => {}
+            // Killed before its first checkpoint, a young store has none.
+            Ok(None) if self.segments.len() == 1 => {
+                tracing::info!("there is no index; it is made from the log")
+            }
             Ok(_) => tracing::warn!("there is no whole index; it is made anew from the log"),
             Err(fault) => {
                 tracing::warn!(error = %fault, "the index is damaged; it is made anew from the log")
