@@ -2,7 +2,7 @@
 //! task; the traits that storage and routing adapters implement; and the use-cases over those traits.
 //!
 //! Nothing here opens a socket, reads a clock or spawns a task. `im-transport` drives it over real links, `im-store`
-//! keeps its timelines in a database, and the simulation under [`testing`] runs whole clusters of it in one thread.
+//! keeps its timelines on a disk, and the simulation under [`testing`] runs whole clusters of it in one thread.
 //!
 //! | room | holds |
 //! |---|---|
@@ -14,7 +14,7 @@
 //! | [`storage`] | the [`Store`](storage::Store) traits with their contracts |
 //! | [`transfer`] | copying a store into another, and comparing two |
 //! | [`router`] | [`Routes`](router::Routes) and [`Bus`](router::Bus): where users are, and how to reach their gates |
-//! | [`ports`] | the outside world: authenticator, clock, wake-up |
+//! | [`ports`] | the outside world: authenticator, clock, wake-up, room policy, commands of your own |
 //! | [`logic`] | the use-cases, one file each |
 //! | [`memory`] | reference adapters, for one process and for tests |
 #![cfg_attr(feature = "testing", doc = "| [`testing`] | conformance suites, the simulated cluster |")]

@@ -46,6 +46,6 @@ pub mod sqlite;
 pub mod sqlite_local;
 
 /// Tries the README's snippets.
-#[cfg(all(doctest, feature = "sqlite"))]
+#[cfg(all(doctest, feature = "log"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

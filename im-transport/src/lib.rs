@@ -20,7 +20,7 @@ use im_transport::jwt::{JwtAuthenticator, JwtSecret};
 let secret = JwtSecret::new(std::env::var("SECRET")?)?;
 
 let server = Server::builder()
-    .store(Arc::new(MemoryStore::default())) // im_store::sqlite::SqliteStore keeps what it is given
+    .store(Arc::new(MemoryStore::default())) // im_store::log::LogStore keeps what it is given
     .authenticator(Arc::new(JwtAuthenticator::new(&secret)))
     .tcp("0.0.0.0:9000")
     .start()
