@@ -16,6 +16,9 @@ use super::index::Index;
 use super::shared::Shared;
 use super::tail::End;
 
+/// While no table can be written, at most so many times what one is written for is kept in memory.
+const MOST_RECENT: usize = 8;
+
 /// How long to wait after a table could not be written, on a full disk say.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -74,6 +77,12 @@ impl Checkpoints {
         }
     }
 
+    /// Whether no more messages can be taken into memory, for the index cannot be written.
+    pub(super) fn is_full(&self, shared: &Shared) -> bool {
+        shared.index_fails.load(Ordering::Relaxed)
+            && shared.state().recent.messages / MOST_RECENT >= self.threshold.messages
+    }
+
     /// Freezes what is recent, after what was frozen before is written, and answers when it is written too.
     pub(super) fn now(&mut self, shared: &Shared, end: End, answer: oneshot::Sender<()>) {
         self.wait();
@@ -84,10 +93,9 @@ impl Checkpoints {
 
     /// Writes what is left, unless the store is left in a hurry, and ends the thread.
     pub(super) fn finish(mut self, shared: &Shared, end: End) {
-        if !shared.leaving.load(Ordering::Relaxed) {
+        // Retrying and merging are for a store that goes on.
+        if !shared.leaving.swap(true, Ordering::Relaxed) {
             self.wait();
-            // Retrying is for a store that goes on.
-            shared.leaving.store(true, Ordering::Relaxed);
             self.freeze(shared, end);
         }
         drop(self.work);
@@ -128,17 +136,21 @@ fn write(shared: &Shared, index: &mut Index, covered: End) {
     let Some(frozen) = frozen else { return };
     while let Err(fault) = index.add(&frozen, covered) {
         tracing::warn!(error = %fault, "the index was not written; the log has everything, and it is tried again");
+        clean_up(shared, index, &fault);
+        shared.index_fails.store(true, Ordering::Relaxed);
         if shared.leaving.load(Ordering::Relaxed) {
             return;
         }
         std::thread::sleep(RETRY);
     }
+    shared.index_fails.store(false, Ordering::Relaxed);
     show(shared, index, true);
     while !shared.leaving.load(Ordering::Relaxed) {
         match index.merge() {
             Ok(true) => show(shared, index, false),
             Ok(false) => break,
             Err(fault) => {
+                clean_up(shared, index, &fault);
                 report(&fault);
                 break;
             }
@@ -146,8 +158,17 @@ fn write(shared: &Shared, index: &mut Index, covered: End) {
     }
 }
 
+/// After a table was not written: what there is of it takes room that others may need.
+fn clean_up(shared: &Shared, index: &Index, fault: &Fault) {
+    index.remove_strangers();
+    if let Fault::BadTable(table) = fault {
+        shared.distrust_index(*table);
+    }
+}
+
 /// Lets readers use the tables that there are now.
 fn show(shared: &Shared, index: &Index, thawed: bool) {
+    shared.keep_distrusting_index();
     let (tables, filter) = (index.tables(), index.filter());
     let mut state = shared.state_mut();
     state.tables = tables;

@@ -25,6 +25,9 @@ pub(super) enum Fault {
     /// More waits to be written than memory is given for.
     #[error("too much waits to be written")]
     Busy,
+    /// As much is in memory as may be, and cannot be moved into the index.
+    #[error("the index cannot be written, and memory holds as much as it may")]
+    IndexFails,
     /// The call took too long.
     #[error("the call's deadline passed")]
     DeadlinePassed,

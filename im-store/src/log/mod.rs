@@ -12,7 +12,8 @@
 //!
 //! # Memory
 //! About 100 bytes for every user and group that there is, 2 for every message (a filter for send keys), and what was appended since the
-//! last checkpoint, some 40 MiB at most.
+//! last checkpoint: some 40 MiB, and more while large tables are merged. While no table can be written, eight times that is kept; then appends
+//! are `Unavailable`.
 //!
 //! # One process
 //! A lock file (`store.lock`) keeps a second server out. The operating system releases it when the process ends, however it ends.

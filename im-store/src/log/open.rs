@@ -158,6 +158,8 @@ fn open_dir(options: LogOptions, prepare: impl FnOnce() -> Result<(), Refusal>) 
         queue: Queue::new(options.queue_bytes),
         hasher: log.hasher(),
         index_dir,
+        distrusted: AtomicBool::new(false),
+        index_fails: AtomicBool::new(false),
         leaving: AtomicBool::new(false),
     });
     let checkpoints = Checkpoints::start(shared.clone(), opened.index, threshold, opened.tail.size())?;
@@ -303,7 +305,7 @@ impl Log {
             segment.ok_or_else(|| Refusal::Damaged(format!("segment {number} of the log is missing")))?;
         let (file, len) = self.part(segment);
         let part = Part { file: &file, len, salt: self.shape.salt() };
-        if end.position.offset() > len {
+        if end.position.offset() > len || !part.may_begin_at(end.position.offset())? {
             return Err(Refusal::Damaged("the index reaches beyond the end of the log".to_owned()));
         }
         let until = next.map_or(len, |next| next.previous_end);
@@ -319,8 +321,9 @@ impl Log {
             return Ok(sealed);
         }
         if self.was_never_begun(next.number)? && !sealed {
+            // This one may have gone on beyond where that says that it ends.
             self.segments.pop();
-            return Ok(false);
+            return self.replay_segment(end, state);
         }
         Err(damaged(end.position))
     }

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 
 use super::Fault;
 use super::batch::{self, Header};
-use super::segment::Position;
+use super::segment::{self, Position};
 use super::segments::{Wait, read_at};
 use super::tail::End;
 
@@ -25,6 +25,18 @@ pub(super) struct Part<'a> {
     pub(super) file: &'a File,
     pub(super) len: u64,
     pub(super) salt: u32,
+}
+
+impl Part<'_> {
+    /// Whether what is before this offset is written: a header, or a batch, of which each ends in fill.
+    pub(super) fn may_begin_at(self, offset: u64) -> Result<bool, Fault> {
+        let mut last = [batch::FILL];
+        if let Some(before) = offset.checked_sub(1).filter(|before| *before >= segment::HEADER) {
+            last = [0];
+            read_at(self.file, &mut last, before, Wait::Disk)?;
+        }
+        Ok(last == [batch::FILL])
+    }
 }
 
 /// Why a segment cannot be read on.

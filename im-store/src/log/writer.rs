@@ -50,6 +50,7 @@ impl Writer {
     }
 
     fn decide(&self, batch: &mut Builder, jobs: &mut Vec<Job>) -> (Vec<Reply>, Changes) {
+        let full = self.checkpoints.is_full(&self.shared);
         let state = self.shared.state();
         let mut planner = Planner {
             state: &state,
@@ -59,6 +60,9 @@ impl Writer {
             changes: Changes::default(),
         };
         let replies = jobs.drain(..).map(|job| match job {
+            Job::Append(posts, answer) if full => {
+                Reply::Append(failed(&Fault::IndexFails, "append", posts.len()), answer)
+            }
             Job::Append(posts, answer) => Reply::Append(planner.posts(&posts), answer),
             Job::Ack(acks, answer) => Reply::Ack(planner.acks(acks), answer),
             Job::Lease { holder, now, ttl, answer } => {

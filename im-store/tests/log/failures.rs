@@ -125,3 +125,49 @@ async fn a_directory_whose_parent_is_not_there_is_an_io_error() {
     let error = LogOptions::new(dir.path().join("nowhere/store")).open().await.unwrap_err();
     assert!(matches!(error, OpenError::Io { .. }), "{error:?}");
 }
+
+/// A store that moves every message into the index, and that cannot write the index.
+async fn without_an_index(files: &Files) -> LogStore {
+    let store = options(files.original()).checkpoint_messages(1).open().await.unwrap();
+    fs::create_dir(files.original().join("index/manifest.new")).unwrap();
+    append(&store, batch(1, 1)).await;
+    store
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_write_its_index_can_be_closed() {
+    let files = Files::new();
+    let store = without_an_index(&files).await;
+    tokio::time::timeout(Duration::from_secs(20), store.close()).await.unwrap();
+    fs::remove_dir(files.original().join("index/manifest.new")).unwrap();
+    assert_has(&open(files.original()).await, 1).await;
+}
+
+#[tokio::test]
+async fn tries_to_write_the_index_leave_nothing_on_the_disk() {
+    let files = Files::new();
+    let store = without_an_index(&files).await;
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    let names = fs::read_dir(files.original().join("index")).unwrap().map(|file| file.unwrap().file_name());
+    let tables = names.filter(|name| name.to_string_lossy().ends_with(".table")).count();
+    assert!(tables <= 1, "{tables} tables that are of no use");
+    drop(store);
+}
+
+#[tokio::test]
+async fn while_the_index_cannot_be_written_memory_is_bounded_and_appends_go_on_afterwards() {
+    let files = Files::new();
+    let store = without_an_index(&files).await;
+    let mut acked = 1;
+    let refused = loop {
+        match &store.append(batch(acked + 1, 1)).await[0] {
+            Ok(_) => acked += 1,
+            Err(error) => break error.kind(),
+        }
+        assert!(acked < 1_000, "as much as comes is kept in memory");
+    };
+    assert_eq!(refused, StoreErrorKind::Unavailable);
+    fs::remove_dir(files.original().join("index/manifest.new")).unwrap();
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert_has(&store, acked).await;
+}

@@ -96,6 +96,34 @@ async fn a_bit_that_flips_in_the_index_is_repaired_from_the_log() {
 }
 
 #[tokio::test]
+async fn a_damaged_index_is_made_anew_even_if_more_is_added_to_it_first() {
+    let files = Files::new();
+    let store = open(files.original()).await;
+    append(&store, batch(1, 4_500)).await;
+    store.close().await;
+    // A block of places of bob's messages, which nobody reads at the start.
+    edit(&files.original().join("index/00000001.table"), |bytes| bytes[16_000] ^= 1);
+    let store = open(files.original()).await;
+    assert_eq!(bobs(&store).await, Err(StoreErrorKind::Corrupt));
+    append(&store, batch(4_501, 5)).await;
+    store.close().await;
+    assert_has(&open(files.original()).await, 4_505).await;
+}
+
+#[tokio::test]
+async fn a_log_that_ends_before_its_index_is_damage() {
+    let mut files = Files::new();
+    let store = open(files.original()).await;
+    append(&store, batch(1, 3)).await;
+    let old = files.copy();
+    append(&store, batch(4, 3)).await;
+    store.checkpoint().await.unwrap();
+    let new = files.copy();
+    fs::copy(segment(&old, 1), segment(&new, 1)).unwrap();
+    assert_damaged(&new, "versions 4 to 6 would be given out again, or be missing").await;
+}
+
+#[tokio::test]
 async fn an_index_that_is_missing_or_of_another_store_is_made_anew() {
     let mut files = Files::new();
     let store = open(files.original()).await;

@@ -1,6 +1,6 @@
 //! A crash leaves a batch that was being written cut anywhere, or with holes. What was acknowledged remains, and nothing of the rest.
 
-use crate::files::{Files, append, assert_damaged, assert_has, batch, edit, end, open, segment};
+use crate::files::{Files, append, assert_damaged, assert_has, batch, edit, end, open, options, segment};
 
 #[tokio::test]
 async fn a_batch_cut_at_any_byte_is_removed() {
@@ -74,4 +74,24 @@ async fn a_segment_that_was_begun_just_before_a_crash_is_no_loss() {
     edit(&segment(&torn, 1), |bytes| bytes[seal..].fill(0));
     assert_has(&open(&torn).await, count - 10).await;
     assert_has(&open(&torn).await, count - 9).await;
+}
+
+#[tokio::test]
+async fn a_segment_that_was_begun_before_a_crash_does_not_end_the_one_that_went_on() {
+    let mut files = Files::new();
+    let store = open(files.original()).await;
+    let mut count = 0;
+    while !segment(&files.original(), 2).exists() {
+        append(&store, batch(count + 1, 10)).await;
+        count += 10;
+    }
+    let torn = files.copy();
+    edit(&segment(&torn, 2), |bytes| bytes.truncate(64));
+    let seal = end(&torn, 1) - 40;
+    edit(&segment(&torn, 1), |bytes| bytes[seal..].fill(0));
+    // There is room now, so that the first segment grows beyond where the second one says that it ends.
+    let open_roomy = || options(&torn).segment_bytes(1 << 20).open();
+    for more in 0..3 {
+        assert_has(&open_roomy().await.unwrap(), count - 10 + more).await;
+    }
 }
