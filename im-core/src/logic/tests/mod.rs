@@ -3,5 +3,6 @@
 mod bench;
 mod logins;
 mod reading;
+mod rooms;
 mod sending;
 mod upkeep;
