@@ -109,7 +109,8 @@ impl Checkpoints {
         if state.frozen.is_some() || state.recent.is_empty() {
             return;
         }
-        state.frozen = Some(Arc::new(std::mem::take(&mut state.recent)));
+        let next = state.recent.next();
+        state.frozen = Some(Arc::new(std::mem::replace(&mut state.recent, next)));
         drop(state);
         let _ = self.work.send(Work::Write(end));
     }

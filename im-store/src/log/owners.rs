@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use im_core::id::{MsgId, Version};
 use im_core::message::TimelineId;
 
@@ -34,7 +35,7 @@ struct Owner {
 
 #[derive(Debug, Default)]
 pub(super) struct Owners {
-    ids: HashMap<TimelineId, OwnerId>,
+    ids: HashMap<TimelineId, OwnerId, RandomState>,
     rows: Vec<Owner>,
 }
 

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use im_core::id::{DeviceId, MsgId, NodeId, Version};
-use im_core::message::TimelineId;
+use im_core::id::{DeviceId, MsgId, NodeId, Uid, Version};
+use im_core::message::{Target, TimelineId};
 use im_core::storage::{CursorAck, NodeLease, Placed, Post, StoreError, StoreErrorKind};
 use im_core::time::Timestamp;
 
@@ -19,6 +19,7 @@ use super::record::{self, Past, Record, Stored};
 use super::segment::Position;
 use super::segments::{Reader, Segments, Wait};
 use super::state::{self, Located, State};
+use crate::name;
 
 /// The changes of a batch. Places in it are counted from its own beginning.
 #[derive(Debug, Default)]
@@ -65,6 +66,7 @@ impl Planner<'_> {
     /// Decides posts. One that cannot be decided takes all after it along, for the order.
     pub(super) fn posts(&mut self, posts: &[Post]) -> Vec<Result<Placed, StoreError>> {
         let mut answers = Vec::with_capacity(posts.len());
+        self.changes.placements.reserve(posts.len());
         let mut failed = None;
         for post in posts {
             let answer = match &failed {
@@ -87,12 +89,14 @@ impl Planner<'_> {
             });
         }
         let copy = post.copy.as_ref().filter(|copy| **copy != post.home);
-        for timeline in std::iter::once(&post.home).chain(copy) {
-            if self.stands(timeline, post.message.msgid)? {
+        let ends =
+            Ends { home: self.known_owner(&post.home), copy: copy.and_then(|copy| self.known_owner(copy)) };
+        for owner in [ends.home, ends.copy].into_iter().flatten() {
+            if self.stands_with(owner, post.message.msgid)? {
                 return Ok(Err(StoreError::new(StoreErrorKind::MsgIdReused, "append")));
             }
         }
-        Ok(Ok(self.place(post, copy, key, Past::default())))
+        Ok(Ok(self.place_at(post, copy, ends, key, Past::default())))
     }
 
     /// The message with the post's send key, if there is one.
@@ -102,6 +106,9 @@ impl Planner<'_> {
             if let Some(stored) = payload.and_then(|payload| same_send(payload, post)) {
                 return Ok(Some(stored));
             }
+        }
+        if !self.state.may_have(key) {
+            return Ok(None);
         }
         let mut places = self.state.keys(key);
         if self.state.tables_may_have(key) {
@@ -118,7 +125,11 @@ impl Planner<'_> {
 
     /// Whether a msgid stands in a timeline.
     pub(super) fn stands(&self, timeline: &TimelineId, msgid: MsgId) -> Result<bool, Fault> {
-        let Some(owner) = self.known_owner(timeline) else { return Ok(false) };
+        self.known_owner(timeline).map_or(Ok(false), |owner| self.stands_with(owner, msgid))
+    }
+
+    /// The same, of an owner's timeline.
+    fn stands_with(&self, owner: OwnerId, msgid: MsgId) -> Result<bool, Fault> {
         if msgid > self.head(owner).max_msgid {
             return Ok(false);
         }
@@ -140,9 +151,24 @@ impl Planner<'_> {
     }
 
     pub(super) fn place(&mut self, post: &Post, copy: Option<&TimelineId>, key: u64, past: Past) -> Placed {
+        self.place_at(post, copy, Ends::default(), key, past)
+    }
+
+    /// Places a post, of whose ends some numbers may be known already.
+    fn place_at(
+        &mut self,
+        post: &Post,
+        copy: Option<&TimelineId>,
+        known: Ends,
+        key: u64,
+        past: Past,
+    ) -> Placed {
         let message = &post.message;
-        let home = self.enter(post, &post.home);
-        let copy = copy.map(|copy| self.enter(post, copy));
+        let home_id = known.home.unwrap_or_else(|| self.owner(&post.home));
+        let copy_id = copy.map(|copy| known.copy.unwrap_or_else(|| self.owner(copy)));
+        let ends = Ends { home: Some(home_id), copy: copy_id };
+        let home = self.enter(post, &post.home, home_id, ends);
+        let copy = copy.zip(copy_id).map(|(copy, owner)| self.enter(post, copy, owner, ends));
         let copied = copy.map(|place| place.version);
         let at = self.batch.add(|out| record::put_message(out, post, home.version, copied, past));
         let at = Position(at as u64);
@@ -153,13 +179,31 @@ impl Planner<'_> {
     }
 
     /// Gives a post its version in a timeline.
-    fn enter(&mut self, post: &Post, timeline: &TimelineId) -> Place {
-        let owner = self.owner(timeline);
-        let head = self.head(owner).after(post.message.msgid);
-        self.changes.heads.insert(owner, head);
-        let peer = state::peer(&post.message, timeline);
-        let conversation = peer.map(|(peer, own)| (self.owner(&peer), own));
-        Place { owner, version: head.version, conversation }
+    fn enter(&mut self, post: &Post, timeline: &TimelineId, owner: OwnerId, ends: Ends) -> Place {
+        let owners = &self.state.owners;
+        let head = self.changes.heads.entry(owner).or_insert_with(|| owners.head(owner));
+        *head = head.after(post.message.msgid);
+        let version = head.version;
+        let conversation = match timeline {
+            TimelineId::User(uid) => Some((self.peer(post, uid, ends), post.message.from == *uid)),
+            TimelineId::Group(_) => None,
+        };
+        Place { owner, version, conversation }
+    }
+
+    /// With whom the conversation is that a post belongs to in a user's timeline.
+    fn peer(&mut self, post: &Post, uid: &Uid, ends: Ends) -> OwnerId {
+        let to = match &post.message.to {
+            Target::User(to) if to == uid => &Target::User(post.message.from.clone()),
+            to => to,
+        };
+        let places = [(Some(&post.home), ends.home), (post.copy.as_ref(), ends.copy)];
+        let is_end =
+            |(place, id): (Option<&TimelineId>, _)| if record::is_of(place?, to) { id } else { None };
+        match places.into_iter().find_map(is_end) {
+            Some(owner) => owner,
+            None => self.owner(&name::timeline_of(to)),
+        }
     }
 
     /// Decides acknowledgements.
@@ -238,6 +282,13 @@ impl Planner<'_> {
         self.changes.names.push(name.clone());
         owner
     }
+}
+
+/// The numbers of a post's timelines, if they are known.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ends {
+    home: Option<OwnerId>,
+    copy: Option<OwnerId>,
 }
 
 /// The message with this payload, if it has the post's sender and key.

@@ -167,6 +167,10 @@ impl Keys {
         }
     }
 
+    pub(super) fn has(&self, hash: u64) -> bool {
+        self.first.contains_key(&hash)
+    }
+
     /// The places of the messages whose keys have this hash.
     pub(super) fn find(&self, hash: u64) -> impl Iterator<Item = Position> {
         let more = self.more.iter().filter(move |(other, _)| *other == hash);
@@ -195,6 +199,14 @@ pub(super) struct Recent {
 }
 
 impl Recent {
+    /// What comes after this one, with room for as much.
+    pub(super) fn next(&self) -> Self {
+        let mut next = Self::default();
+        next.keys.first.reserve(self.keys.first.len());
+        next.timelines.reserve(self.timelines.len());
+        next
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.messages == 0 && self.cursors.is_empty() && self.nodes.is_empty() && self.names.is_empty()
     }

@@ -251,7 +251,8 @@ fn checksum(len: u32, payload: &[u8]) -> u32 {
     crc32c::crc32c_append(len, payload)
 }
 
-fn is_of(timeline: &TimelineId, target: &Target) -> bool {
+/// Whether a timeline is that of a target.
+pub(super) fn is_of(timeline: &TimelineId, target: &Target) -> bool {
     match (timeline, target) {
         (TimelineId::User(uid), Target::User(to)) => uid == to,
         (TimelineId::Group(group), Target::Group(to)) => group == to,

@@ -117,6 +117,12 @@ impl State {
         Located::NotInMemory
     }
 
+    /// Whether there may be a send key with this hash anywhere.
+    pub(super) fn may_have(&self, hash: u64) -> bool {
+        let in_frozen = self.frozen.as_ref().is_some_and(|frozen| frozen.keys.has(hash));
+        in_frozen || self.recent.keys.has(hash) || self.tables_may_have(hash)
+    }
+
     /// Where in memory send keys with this hash are.
     pub(super) fn keys(&self, hash: u64) -> Vec<Position> {
         let frozen = self.frozen.iter().flat_map(|frozen| frozen.keys.find(hash));
