@@ -3,7 +3,7 @@
 //! | feature | adapter | for |
 //! |---|---|---|
 //! | `sqlite` | `sqlite::SqliteStore` | a server of one process: nothing to install, every ack fsynced |
-//! | `log` | `log::LogStore` | the same, several times as fast: a checksummed log with an index of its own |
+//! | `log` | `log::LogStore` | the same, for speed: a checksummed log with an index of its own |
 //! | `sqlite` | `sqlite_local::SqliteLocalStore` | a client: its timeline and what it has still to send |
 //!
 //! An adapter keeps the contracts of [`im_core::storage`] and is tested with the suite of
