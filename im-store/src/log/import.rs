@@ -46,14 +46,22 @@ pub(super) fn begin(options: LogOptions) -> Result<LogImport, OpenError> {
     let (path, io_path) = (options.dir.clone(), options.dir.clone());
     let io_error = |source| OpenError::Io { path: io_path.clone(), source };
     let store = open::open_to_fill(options.call_deadline(DEADLINE), || {
-        if is_unfinished(&path) { clear(&path) } else { Ok(()) }
+        if is_unfinished(&path) {
+            return clear(&path);
+        }
+        // First of all: a new store that is not marked is one that a server takes.
+        if path.join("log").exists() { Ok(()) } else { put_mark(&mark) }
     })?;
     if !is_empty(&store) {
         return Err(OpenError::NotEmpty { path });
     }
-    File::create(&mark).and_then(|mark| mark.sync_all()).map_err(io_error)?;
-    sync_directory(&mark).map_err(io_error)?;
+    put_mark(&mark).map_err(io_error)?;
     Ok(LogImport { store, mark, announced: HashMap::new(), turn: RowKind::default() })
+}
+
+fn put_mark(mark: &Path) -> io::Result<()> {
+    File::create(mark)?.sync_all()?;
+    sync_directory(mark)
 }
 
 /// Whether an import into the store was begun and not finished.

@@ -171,3 +171,17 @@ async fn while_the_index_cannot_be_written_memory_is_bounded_and_appends_go_on_a
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     assert_has(&store, acked).await;
 }
+
+#[tokio::test]
+async fn an_import_that_does_not_get_far_leaves_nothing_that_a_server_takes_for_its_store() {
+    let files = Files::new();
+    fs::create_dir(files.original()).unwrap();
+    // What makes the import fail when its log is there already.
+    fs::write(files.original().join("index"), "").unwrap();
+    assert!(options(files.original()).import().await.is_err());
+    assert!(files.original().join("log").is_dir());
+    fs::remove_file(files.original().join("index")).unwrap();
+    let opened = options(files.original()).open().await;
+    assert!(matches!(opened, Err(OpenError::Unfinished { .. })), "{opened:?}");
+    assert!(options(files.original()).import().await.is_ok());
+}
