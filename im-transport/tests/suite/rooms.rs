@@ -214,7 +214,7 @@ pub async fn a_room_that_cannot_be_is_refused_and_keeps_the_link(transport: &imp
     }
 }
 
-/// Lets nobody into `closed`, decides about `slow` too slowly, and takes no word of rudeness.
+/// Lets nobody into `closed`, decides about `slow` too slowly, takes no word of rudeness, and panics.
 struct Doorkeeper;
 
 #[async_trait]
@@ -231,7 +231,11 @@ impl RoomPolicy for Doorkeeper {
     }
 
     fn say(&self, word: &RoomWord) -> Result<(), ErrorCode> {
-        if word.content.as_ref() == b"rude" { Err(ErrorCode::Forbidden) } else { Ok(()) }
+        match &word.content[..] {
+            b"rude" => Err(ErrorCode::Forbidden),
+            b"unspeakable" => panic!("it was said"),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -244,6 +248,7 @@ pub async fn the_integrator_says_who_comes_in_and_what_is_said(transport: &impl 
     assert_eq!(enter(&mut alice, "closed", "lobby").await, Err(ErrorCode::Forbidden.code()));
     assert_eq!(enter(&mut alice, "slow", "lobby").await, Err(ErrorCode::Unavailable.code()));
     assert_eq!(say(&mut alice, "lobby", "rude").await.err_code, ErrorCode::Forbidden.code());
+    assert_eq!(say(&mut alice, "lobby", "unspeakable").await.err_code, ErrorCode::Unavailable.code());
     say(&mut alice, "lobby", "kind").await;
     assert_eq!(hear(&mut bob).await, ("alice".to_owned(), "kind".to_owned()));
 }

@@ -7,6 +7,7 @@
 mod directory;
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -157,7 +158,7 @@ fn say(
         content_type: ContentType(body.content_type),
         content: body.content,
     };
-    logic.ports.rooms.say(&word)?;
+    may_say(logic, &word)?;
     let msgid = logic.ids.next(now).map_err(|_| ErrorCode::Unavailable)?;
     let (members, nodes) = {
         let rooms = lock(&logic.rooms);
@@ -180,6 +181,15 @@ fn say(
     // The sender is one of them, whom nothing is sent to.
     let members = count(members.saturating_sub(1));
     Ok(RoomSendResponse { msgid: msgid.0, timestamp: now.0, members, ..RoomSendResponse::default() })
+}
+
+/// Asks the integrator. Their panic must not end the gate, which calls this.
+fn may_say(logic: &Logic, word: &RoomWord) -> Result<(), ErrorCode> {
+    let asked = std::panic::catch_unwind(AssertUnwindSafe(|| logic.ports.rooms.say(word)));
+    asked.unwrap_or_else(|_| {
+        tracing::error!("a room policy panicked; the message is refused as unavailable");
+        Err(ErrorCode::Unavailable)
+    })
 }
 
 /// A push, the same for all members.
