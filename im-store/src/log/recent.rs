@@ -96,8 +96,10 @@ pub(super) struct Timeline {
     /// The version of the first of `entries`.
     pub(super) first: Version,
     pub(super) entries: Vec<EntryRef>,
-    /// Of every 64 entries.
+    /// Of every 64 entries but the last ones.
     ranges: Vec<MsgIdRange>,
+    /// Of the last ones, 64 at most: apart, because most timelines have no others, and every entry changes it.
+    last_range: MsgIdRange,
     pub(super) head: Head,
     pub(super) conversations: NumberMap<OwnerId, Moved>,
 }
@@ -108,18 +110,18 @@ impl Timeline {
             first: before.version.next(),
             entries: Vec::new(),
             ranges: Vec::new(),
+            last_range: MsgIdRange::after(before.max_msgid),
             head: before,
             conversations: NumberMap::default(),
         }
     }
 
     fn push(&mut self, entry: EntryRef) {
-        if self.entries.len().is_multiple_of(PART) {
-            self.ranges.push(MsgIdRange::after(self.head.max_msgid));
+        if self.entries.len().is_multiple_of(PART) && !self.entries.is_empty() {
+            self.ranges.push(self.last_range);
+            self.last_range = MsgIdRange::after(self.head.max_msgid);
         }
-        if let Some(range) = self.ranges.last_mut() {
-            *range = range.and(entry.msgid);
-        }
+        self.last_range = self.last_range.and(entry.msgid);
         self.entries.push(entry);
         self.head = self.head.after(entry.msgid);
     }
@@ -133,7 +135,9 @@ impl Timeline {
 
     /// Looks for a msgid, and no further back than it can be. `Err`: it is not here, and the greatest msgid of what was not looked at.
     pub(super) fn locate(&self, msgid: MsgId) -> Result<Version, MsgId> {
-        for (number, range) in self.ranges.iter().enumerate().rev() {
+        let ranges = self.ranges.iter().chain([&self.last_range]);
+        let numbers = 0..=self.ranges.len();
+        for (number, range) in numbers.rev().zip(ranges.rev()) {
             if range.may_have(msgid) {
                 let entries = self.entries.iter().enumerate().skip(number * PART).take(PART);
                 if let Some((at, _)) = entries.into_iter().find(|(_, entry)| entry.msgid == msgid) {
@@ -149,7 +153,7 @@ impl Timeline {
 
     /// The greatest msgid of what is not here.
     pub(super) fn max_msgid_before(&self) -> MsgId {
-        self.ranges.first().map_or(self.head.max_msgid, |range| range.before)
+        self.ranges.first().unwrap_or(&self.last_range).before
     }
 }
 
