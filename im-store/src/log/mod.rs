@@ -92,8 +92,8 @@ pub struct LogStore {
     shared: Arc<Shared>,
     deadline: Duration,
     writer: Mutex<Option<JoinHandle<()>>>,
-    /// Held until the store is closed or dropped.
-    lock: Mutex<Option<FileLock>>,
+    /// Held until the store is closed or dropped, and by the writer until it has ended: who closes a store may not wait for that.
+    lock: Mutex<Option<Arc<FileLock>>>,
 }
 
 impl LogStore {

@@ -144,6 +144,7 @@ fn refuse(path: PathBuf, opened: Result<LogStore, Refusal>) -> Result<LogStore, 
 fn open_dir(options: LogOptions, prepare: impl FnOnce() -> Result<(), Refusal>) -> Result<LogStore, Refusal> {
     create_dir(&options.dir)?;
     let lock = FileLock::take(&options.dir.join("store"))?.ok_or(Refusal::InUse)?;
+    let lock = Arc::new(lock);
     prepare()?;
     let (log_dir, index_dir) = (options.dir.join("log"), options.dir.join("index"));
     create_dir(&log_dir)?;
@@ -163,7 +164,7 @@ fn open_dir(options: LogOptions, prepare: impl FnOnce() -> Result<(), Refusal>) 
         leaving: AtomicBool::new(false),
     });
     let checkpoints = Checkpoints::start(shared.clone(), opened.index, threshold, opened.tail.size())?;
-    let writer = Writer { shared: shared.clone(), tail: opened.tail, checkpoints };
+    let writer = Writer { shared: shared.clone(), tail: opened.tail, checkpoints, _lock: lock.clone() };
     let thread = std::thread::Builder::new().name("im-store-log".to_owned()).spawn(move || writer.run())?;
     Ok(LogStore {
         shared,

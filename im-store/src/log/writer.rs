@@ -12,6 +12,7 @@ use super::plan::{Changes, Planner};
 use super::queue::{Answers, Job};
 use super::shared::Shared;
 use super::tail::Tail;
+use crate::lock::FileLock;
 
 /// The writing end of a store.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) tail: Tail,
     pub(super) checkpoints: Checkpoints,
+    pub(super) _lock: Arc<FileLock>,
 }
 
 impl Writer {

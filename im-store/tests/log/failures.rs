@@ -185,3 +185,22 @@ async fn an_import_that_does_not_get_far_leaves_nothing_that_a_server_takes_for_
     assert!(matches!(opened, Err(OpenError::Unfinished { .. })), "{opened:?}");
     assert!(options(files.original()).import().await.is_ok());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_whose_close_is_not_waited_for_is_in_use_until_all_is_written() {
+    let files = Files::new();
+    let store = std::sync::Arc::new(open(files.original()).await);
+    let writing = store.clone();
+    let write =
+        async move { writing.append((1..=3_000).map(|n| direct("alice", "bob", n, 10_000)).collect()).await };
+    tokio::time::timeout(Duration::from_millis(1), write).await.unwrap_err();
+    tokio::time::timeout(Duration::from_millis(1), store.close()).await.unwrap_err();
+    drop(store);
+    let next = loop {
+        match options(files.original()).open().await {
+            Err(OpenError::InUse { .. }) => tokio::time::sleep(Duration::from_millis(5)).await,
+            opened => break opened.unwrap(),
+        }
+    };
+    assert_eq!(entries(&next, "bob").await.len(), 3_000);
+}
