@@ -193,16 +193,20 @@ impl Planner<'_> {
 
     /// With whom the conversation is that a post belongs to in a user's timeline.
     fn peer(&mut self, post: &Post, uid: &Uid, ends: Ends) -> OwnerId {
-        let to = match &post.message.to {
-            Target::User(to) if to == uid => &Target::User(post.message.from.clone()),
-            to => to,
-        };
-        let places = [(Some(&post.home), ends.home), (post.copy.as_ref(), ends.copy)];
-        let is_end =
-            |(place, id): (Option<&TimelineId>, _)| if record::is_of(place?, to) { id } else { None };
-        match places.into_iter().find_map(is_end) {
-            Some(owner) => owner,
-            None => self.owner(&name::timeline_of(to)),
+        let Post { message, home, copy } = post;
+        let is_sender = |place: &TimelineId| matches!(place, TimelineId::User(uid) if *uid == message.from);
+        let is_target = |place: &TimelineId| record::is_of(place, &message.to);
+        let of_sender = matches!(&message.to, Target::User(to) if to == uid);
+        let is_peer = |place: &TimelineId| if of_sender { is_sender(place) } else { is_target(place) };
+        if let Some(owner) = ends.home.filter(|_| is_peer(home)) {
+            return owner;
+        }
+        if let Some(owner) = ends.copy.filter(|_| copy.as_ref().is_some_and(is_peer)) {
+            return owner;
+        }
+        match of_sender {
+            true => self.owner(&TimelineId::User(message.from.clone())),
+            false => self.owner(&name::timeline_of(&message.to)),
         }
     }
 
