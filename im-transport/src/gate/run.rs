@@ -95,29 +95,49 @@ impl Piece {
     }
 }
 
+/// Runs of one room that are kept. A client chooses its version, so that there could be one for every member.
+const RUNS: usize = 4;
+
 /// The runs of what was said in one room, one a client version; nearly always that is one.
 #[derive(Debug)]
 pub(super) struct Runs<'a> {
     room: &'a RoomId,
     said: &'a Said,
     runs: Vec<(u32, Run)>,
+    /// Pieces of all runs that were made but the first.
+    more_pieces: usize,
 }
 
 impl<'a> Runs<'a> {
     pub(super) fn new(room: &'a RoomId, said: &'a Said) -> Self {
-        Self { room, said, runs: Vec::new() }
+        Self { room, said, runs: Vec::new(), more_pieces: 0 }
+    }
+
+    /// Pieces that were made for further client versions: work that an only one would not have been.
+    pub(super) fn more_pieces(&self) -> usize {
+        self.more_pieces
     }
 
     /// The run for clients of this version.
     pub(super) fn of(&mut self, client_version: u32) -> &Run {
         let at = match self.runs.iter().position(|(version, _)| *version == client_version) {
             Some(at) => at,
-            None => {
-                self.runs.push((client_version, Run::new(self.room, self.said, client_version)));
-                self.runs.len() - 1
-            }
+            None => self.make(client_version),
         };
         &self.runs[at].1
+    }
+
+    fn make(&mut self, client_version: u32) -> usize {
+        let run = Run::new(self.room, self.said, client_version);
+        if !self.runs.is_empty() {
+            self.more_pieces += run.pieces.len();
+        }
+        if self.runs.len() >= RUNS {
+            // The first one is most likely that of most members.
+            self.runs.remove(1);
+        }
+        self.runs.push((client_version, run));
+        self.runs.len() - 1
     }
 }
 
@@ -159,6 +179,19 @@ mod tests {
         assert_ne!(runs.of(8).pieces[0].bytes.as_ptr(), first);
         assert_eq!(runs.of(9).pieces[0].bytes.as_ptr(), first);
         assert_eq!(numbers(runs.of(9).pieces.iter().map(|piece| piece.bytes.clone())), [0, 1, 2]);
+    }
+
+    #[test]
+    fn members_with_a_version_each_do_not_have_a_run_each() {
+        let room = RoomId::new("a").unwrap();
+        let said = said(&[1, 2], 40_000);
+        let mut runs = Runs::new(&room, &said);
+        let first = runs.of(0).pieces[0].bytes.as_ptr();
+        for version in 1..100 {
+            assert_eq!(runs.of(version).pieces.len(), 1);
+        }
+        assert_eq!((runs.runs.len(), runs.more_pieces()), (RUNS, 99));
+        assert_eq!(runs.of(0).pieces[0].bytes.as_ptr(), first, "that of most stays");
     }
 
     #[test]

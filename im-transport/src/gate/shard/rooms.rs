@@ -51,7 +51,8 @@ impl Shard {
             if !later {
                 self.work.rooms.members(&room, &mut self.telling.members);
             }
-            share -= self.tell_room(now, &room, &said, Share { most: share, later, at_once });
+            let told = self.tell_room(now, &room, &said, Share { most: share, later, at_once });
+            share = share.saturating_sub(told);
             if self.telling.members.is_empty() {
                 self.telling.begun = false;
             } else {
@@ -63,15 +64,17 @@ impl Shard {
         }
     }
 
-    /// Tells some of the members that are left; how many.
+    /// Tells some of the members that are left; how many, counting as some more what had to be encoded for few.
     fn tell_room(&mut self, now: Tick, room: &RoomId, said: &Said, share: Share) -> usize {
         let Share { most, later, at_once } = share;
         let mut members = std::mem::take(&mut self.telling.members);
-        let first = members.len().saturating_sub(most);
-        let told = members.len() - first;
+        let mut told = 0;
         let senders = said.senders();
         let mut runs = Runs::new(room, said);
-        for index in members.drain(first..).rev() {
+        while told + runs.more_pieces() < most
+            && let Some(index) = members.pop()
+        {
+            told += 1;
             // Between two turns members leave, and their places are taken by others.
             if later && !self.work.rooms.contains(index, room) {
                 continue;
@@ -86,6 +89,6 @@ impl Shard {
             }
         }
         self.telling.members = members;
-        told
+        told + runs.more_pieces()
     }
 }
