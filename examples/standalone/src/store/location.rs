@@ -99,7 +99,8 @@ impl Location {
             }
             (true, true) => {
                 tracing::info!(
-                    "takes the log and leaves {database} alone; remove it when it is of no more use"
+                    "takes the log and leaves {database} alone, which `--store {database}` would take; \
+                     remove it when it is of no more use"
                 );
                 log
             }
