@@ -46,7 +46,7 @@ pub(crate) fn run(args: &SuiteArgs) -> Result<(), Fault> {
         }
     }
     publish(args, &done)?;
-    let table = Table::of(&done, &command_line(args)).to_string();
+    let table = Table::of(&done, &command_line(args), args.quick).to_string();
     let mut out = std::io::stdout().lock();
     let written = out.write_all(table.as_bytes()).and_then(|()| out.flush());
     written.map_err(|error| Fault::system("standard output", &error))?;
@@ -177,7 +177,7 @@ fn keep(args: &SuiteArgs, done: &Done) -> Result<(), Fault> {
 
 /// Writes what there is so far: a suite that is ended early leaves what it has.
 fn publish(args: &SuiteArgs, done: &[Done]) -> Result<(), Fault> {
-    let table = Table::of(done, &command_line(args)).to_string();
+    let table = Table::of(done, &command_line(args), args.quick).to_string();
     if let Some(file) = &args.markdown {
         let text =
             fs::read_to_string(file).map_err(|error| Fault::system("cannot read --markdown", &error))?;

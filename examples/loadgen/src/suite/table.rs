@@ -16,13 +16,18 @@ const END: &str = "<!-- suite: end -->";
 pub(super) struct Table<'a> {
     done: &'a [Done],
     command: &'a str,
+    /// Not at the sizes that the rows are called by: no figure is held against a bar.
+    in_small: bool,
 }
 
 impl<'a> Table<'a> {
-    pub(super) fn of(done: &'a [Done], command: &'a str) -> Self {
-        Table { done, command }
+    pub(super) fn of(done: &'a [Done], command: &'a str, in_small: bool) -> Self {
+        Table { done, command, in_small }
     }
 }
+
+const IN_SMALL: &str = "**Run in small, to see that everything arrives. The figures are not those of the sizes that the rows are called by, and \
+                        reach nothing.**\n";
 
 /// The text with the table between its marks, in place of what was there.
 pub(super) fn placed(text: &str, table: &str) -> Result<String, Fault> {
@@ -35,9 +40,12 @@ pub(super) fn placed(text: &str, table: &str) -> Result<String, Fault> {
 impl Display for Table<'_> {
     fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
         writeln!(out, "{}; {}. Command: `{}`.\n", today(), machine(), self.command)?;
+        if self.in_small {
+            writeln!(out, "{IN_SMALL}")?;
+        }
         writeln!(out, "| # | scenario | figure | ours | floor | ratio | first bar | moonshot | reached |")?;
         writeln!(out, "|---|---|---|--:|--:|--:|--:|--:|---|")?;
-        self.done.iter().try_for_each(|done| rows(out, done))?;
+        self.done.iter().try_for_each(|done| rows(out, done, self.in_small))?;
         self.done.iter().try_for_each(|done| details(out, done))?;
         writeln!(out, "\n| # | command | rounds | thrown away |\n|---|---|--:|--:|")?;
         self.done.iter().try_for_each(|done| command(out, done))?;
@@ -48,7 +56,7 @@ impl Display for Table<'_> {
     }
 }
 
-fn rows(out: &mut Formatter<'_>, done: &Done) -> fmt::Result {
+fn rows(out: &mut Formatter<'_>, done: &Done, in_small: bool) -> fmt::Result {
     for (at, figure) in done.row.figures.iter().enumerate() {
         let (id, title) = if at == 0 { (done.row.id, done.row.title) } else { ("", "") };
         let values = Values::of(done.report.as_ref(), figure);
@@ -56,6 +64,7 @@ fn rows(out: &mut Formatter<'_>, done: &Done) -> fmt::Result {
         let reached = match (figure.asked, &done.fault) {
             (Asked::Nothing, _) => "",
             (_, Some(_)) => "failed",
+            (_, None) if in_small => "",
             (asked, None) => values.reached(asked),
         };
         writeln!(
@@ -186,7 +195,7 @@ mod tests {
     }
 
     fn table(done: Done) -> String {
-        Table::of(&[done], "im-loadgen suite").to_string()
+        Table::of(&[done], "im-loadgen suite", false).to_string()
     }
 
     fn report(ours: f64, floor: f64) -> Value {
@@ -200,6 +209,13 @@ mod tests {
             let line = text.lines().find(|line| line.starts_with("| 1 |")).unwrap();
             assert!(line.ends_with(&format!("| ≤ 2 × | ≤ 1.2 × | {reached} |")), "{line}");
         }
+    }
+
+    #[test]
+    fn what_was_run_in_small_says_so_and_reaches_nothing() {
+        let text = Table::of(&[done(Some(report(12.0, 10.0)), None)], "im-loadgen suite", true).to_string();
+        let line = text.lines().find(|line| line.starts_with("| 1 |")).unwrap();
+        assert!(text.contains("Run in small") && line.ends_with("| ≤ 1.2 × |  |"), "{text}");
     }
 
     #[test]
