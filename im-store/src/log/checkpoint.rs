@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -21,6 +21,9 @@ const MOST_RECENT: usize = 8;
 
 /// How long to wait after a table could not be written, on a full disk say.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How often who waits for a table looks whether it can be written at all.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// When to write a table.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +88,10 @@ impl Checkpoints {
 
     /// Freezes what is recent, after what was frozen before is written, and answers when it is written too.
     pub(super) fn now(&mut self, shared: &Shared, end: End, answer: oneshot::Sender<()>) {
-        self.wait();
+        if !self.wait(shared) {
+            // The answer is dropped, which says so.
+            return;
+        }
         self.freeze(shared, end);
         // A thread that is gone drops the answer, which says so.
         let _ = self.work.send(Work::Answer(answer));
@@ -95,7 +101,7 @@ impl Checkpoints {
     pub(super) fn finish(mut self, shared: &Shared, end: End) {
         // Retrying and merging are for a store that goes on.
         if !shared.leaving.swap(true, Ordering::Relaxed) {
-            self.wait();
+            self.wait(shared);
             self.freeze(shared, end);
         }
         drop(self.work);
@@ -115,10 +121,16 @@ impl Checkpoints {
         let _ = self.work.send(Work::Write(end));
     }
 
-    fn wait(&self) {
+    /// Waits until what was frozen is written. `false` if it cannot be for now: the writer has other work.
+    fn wait(&self, shared: &Shared) -> bool {
         let (tell, told) = channel();
         let _ = self.work.send(Work::Tell(tell));
-        let _ = told.recv();
+        while let Err(RecvTimeoutError::Timeout) = told.recv_timeout(PATIENCE) {
+            if shared.index_fails.load(Ordering::Relaxed) && !shared.leaving.load(Ordering::Relaxed) {
+                return false;
+            }
+        }
+        true
     }
 }
 

@@ -204,3 +204,12 @@ async fn a_store_whose_close_is_not_waited_for_is_in_use_until_all_is_written() 
     };
     assert_eq!(entries(&next, "bob").await.len(), 3_000);
 }
+
+#[tokio::test]
+async fn who_asks_for_an_index_that_cannot_be_written_does_not_hold_up_appends() {
+    let files = Files::new();
+    let store = without_an_index(&files).await;
+    let asked = tokio::time::timeout(Duration::from_secs(3), store.checkpoint()).await;
+    assert!(!matches!(asked, Ok(Ok(()))), "{asked:?}");
+    append(&store, batch(2, 1)).await;
+}
