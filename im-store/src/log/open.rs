@@ -251,22 +251,22 @@ impl Log {
         }
         loop {
             let sealed = self.replay_segment(&mut end, &mut state)?;
+            let number = end.position.segment();
+            let is_last = self.segments.last().is_some_and(|last| last.header.number == number);
+            if is_last && sealed {
+                return Err(Refusal::Damaged(format!("segment {} of the log is missing", number + 1)));
+            }
+            if !is_last {
+                // The index, too, is to tell that there is a next one.
+                end.position = Position::new(number + 1, segment::HEADER);
+            }
             if state.recent.messages >= options.checkpoint_messages {
                 index.add(&std::mem::take(&mut state.recent), end)?;
                 while index.merge()? {}
                 (state.tables, state.filter) = (index.tables(), index.filter());
             }
-            let number = end.position.segment();
-            let is_last = self.segments.last().is_some_and(|last| last.header.number == number);
-            match (is_last, sealed) {
-                (true, true) => {
-                    return Err(Refusal::Damaged(format!("segment {} of the log is missing", number + 1)));
-                }
-                (true, false) => break,
-                (false, _) => {
-                    end =
-                        End { position: Position::new(number + 1, segment::HEADER), next_seq: end.next_seq };
-                }
+            if is_last {
+                break;
             }
         }
         let tail = self.tail(end)?;

@@ -177,6 +177,29 @@ async fn a_part_of_the_log_that_is_missing_is_damage() {
 }
 
 #[tokio::test]
+async fn a_missing_segment_stays_damage_after_the_index_was_made_anew() {
+    let mut files = Files::new();
+    let store = open(files.original()).await;
+    let mut count = 0;
+    while !segment(&files.original(), 3).exists() {
+        append(&store, batch(count + 1, 10)).await;
+        count += 10;
+    }
+    let cut = files.copy();
+    fs::remove_file(segment(&cut, 3)).unwrap();
+    for time in ["first", "second"] {
+        match options(&cut).checkpoint_messages(1).open().await {
+            Err(OpenError::Damaged { .. }) => {}
+            opened => panic!("opened the {time} time, without its newest messages: {opened:?}"),
+        }
+    }
+    let whole = files.copy();
+    drop(options(&whole).checkpoint_messages(1).open().await.unwrap());
+    fs::remove_file(segment(&whole, 3)).unwrap();
+    assert_damaged(&whole, "the index knows of segment 3").await;
+}
+
+#[tokio::test]
 async fn a_log_of_a_newer_format_is_refused() {
     let mut files = Files::new();
     open(files.original()).await.close().await;
