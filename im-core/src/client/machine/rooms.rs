@@ -84,8 +84,7 @@ impl Client {
                 self.rooms.failures = 0;
                 self.rooms.update(&room, Standing::Inside);
                 if let Some(leave) = leave {
-                    self.rooms.forget(&leave);
-                    effects.push(Effect::Room(RoomEvent::Left(leave)));
+                    self.leave_behind(leave, effects);
                 }
                 effects.push(Effect::Room(RoomEvent::Joined { room, members: response.members }));
             }
@@ -101,6 +100,14 @@ impl Client {
             }
         }
         Ok(())
+    }
+
+    /// A room that the client changed away from, unless it has asked for it again meanwhile.
+    fn leave_behind(&mut self, room: RoomId, effects: &mut Vec<Effect>) {
+        if self.rooms.standing(&room) == Some(Standing::Inside) {
+            self.rooms.forget(&room);
+        }
+        effects.push(Effect::Room(RoomEvent::Left(room)));
     }
 
     pub(super) fn on_left(
@@ -146,19 +153,16 @@ impl Client {
 
     /// The link is gone, and the answers with it.
     pub(super) fn lose_rooms(&mut self, effects: &mut Vec<Effect>) {
-        self.rooms.all_outside();
         for request in std::mem::take(&mut self.requests).into_values() {
             match request.what {
                 Asked::Say(client_msg_id) => effects.push(unsaid(client_msg_id)),
                 Asked::LeaveRoom(room) => effects.push(Effect::Room(RoomEvent::Left(room))),
                 // A client that was on its way somewhere else goes there when it comes back.
-                Asked::Join { leave: Some(leave), .. } => {
-                    self.rooms.forget(&leave);
-                    effects.push(Effect::Room(RoomEvent::Left(leave)));
-                }
+                Asked::Join { leave: Some(leave), .. } => self.leave_behind(leave, effects),
                 _ => {}
             }
         }
+        self.rooms.all_outside();
     }
 }
 

@@ -171,3 +171,15 @@ fn a_refusal_is_final_and_a_room_that_cannot_be_entered_for_now_is_tried_again()
     assert_eq!(commands(&again), [CmdId::ROOM_JOIN]);
     assert_eq!(bench.let_in(&only_write(&again)), [joined("b")]);
 }
+
+#[test]
+fn a_client_that_changes_its_mind_stays_where_it_wanted_to_be_last() {
+    let mut bench = Bench::inside("a");
+    let there = only_write(&bench.join("b", Some("a")));
+    let back = only_write(&bench.join("a", None));
+    assert_eq!(bench.let_in(&there), [left("a"), joined("b")]);
+    assert_eq!(bench.let_in(&back), [joined("a")]);
+    assert!(
+        bench.hears(&RoomPush { from: "bob".into(), room: "a".into(), ..RoomPush::default() }).len() == 1
+    );
+}
