@@ -44,13 +44,20 @@ impl World {
     pub(super) fn room_event(&mut self, device: usize, event: &RoomEvent) {
         match event {
             RoomEvent::Joined { room, .. } => self.see(&Seen::Entered { device, room }),
-            RoomEvent::Left(room) => self.see(&Seen::Left { device, room }),
+            RoomEvent::Left(room) => self.left(device, room),
             RoomEvent::Heard(_) => self.kernel.count(|counts| counts.room_words_heard += 1),
             RoomEvent::Unsaid { .. } => self.kernel.count(|counts| counts.room_words_unsaid += 1),
             RoomEvent::Refused { room, code } => {
                 self.fail("rooms", format!("device {device} is not let into {room}: {code:?}"));
             }
             RoomEvent::Said { .. } | RoomEvent::Missed { .. } => {}
+        }
+    }
+
+    /// A client without a login is out at once, for itself: the server need not know yet, and its link may bring what was said before.
+    fn left(&mut self, device: usize, room: &RoomId) {
+        if self.devices[device].running.as_ref().is_some_and(|process| process.client.is_ready()) {
+            self.see(&Seen::Left { device, room });
         }
     }
 
