@@ -158,7 +158,11 @@ impl Login<'_> {
     fn fail(&mut self, user: usize, fault: Fault) -> Result<(), Fault> {
         let hopeless = self.failed >= self.frames.len() * MOST_FAILURES;
         match fault {
-            Fault::Product(_) if self.on_failure == OnFailure::Retry && !hopeless => {
+            ref fault @ Fault::Product(_) if self.on_failure == OnFailure::Retry && !hopeless => {
+                if self.failed == 0 {
+                    // The others will have failed likewise, and there may be thousands.
+                    self.progress.note(&format!("a login failed: {fault}"));
+                }
                 self.failed += 1;
                 self.again.push(user);
                 Ok(())
