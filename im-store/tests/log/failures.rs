@@ -4,35 +4,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use im_core::storage::{Post, StoreErrorKind, Timelines};
+use im_core::storage::{StoreErrorKind, Timelines};
 use im_store::log::{LogOptions, LogStore, OpenError};
 
 use crate::files::{Files, append, assert_has, batch, open, options};
-use crate::posts::{assert_sound, direct, entries, user};
-
-fn large(first: i64) -> Vec<Post> {
-    (first..first + 10).map(|n| direct("alice", "bob", n, 1_000)).collect()
-}
-
-/// Appends until the store is full. Gives the number of posts that were acknowledged.
-async fn fill(store: &LogStore) -> i64 {
-    let mut acked = 0;
-    loop {
-        let answers = store.append(large(acked + 1)).await;
-        if answers.iter().all(Result::is_ok) {
-            acked += 10;
-            continue;
-        }
-        for answer in answers {
-            let error = answer.unwrap_err();
-            assert_eq!(error.kind(), StoreErrorKind::Unavailable);
-            assert!(error.is_retryable());
-            let source = std::error::Error::source(&error).unwrap().to_string();
-            assert!(source.contains("full"), "{source}");
-        }
-        return acked;
-    }
-}
+use crate::posts::{assert_sound, direct, entries, fill, ten, user};
 
 #[tokio::test]
 async fn a_full_store_is_a_retryable_error_that_loses_nothing() {
@@ -41,11 +17,11 @@ async fn a_full_store_is_a_retryable_error_that_loses_nothing() {
     let acked = fill(&small).await;
     assert!(acked > 100, "only {acked} posts fit");
     assert_eq!(entries(&small, "bob").await.len(), usize::try_from(acked).unwrap());
-    assert!(small.append(large(acked + 1)).await[0].is_err(), "it is still full");
+    assert!(small.append(ten(acked + 1)).await[0].is_err(), "it is still full");
     small.close().await;
 
     let larger = open(files.original()).await;
-    append(&larger, large(acked + 1)).await;
+    append(&larger, ten(acked + 1)).await;
     assert_eq!(larger.heads(vec![user("bob")]).await.unwrap()[0].head.0, acked + 10);
     assert_sound(&larger, "alice").await;
     assert_sound(&larger, "bob").await;
@@ -68,7 +44,7 @@ async fn a_closed_store_is_unavailable() {
 async fn more_than_may_wait_is_unavailable_at_once_and_the_rest_is_written() {
     let files = Files::new();
     let store = options(files.original()).queue_bytes(10_000).open().await.unwrap();
-    let calls = (0..200).map(|n| store.append(large(n * 10 + 1)));
+    let calls = (0..200).map(|n| store.append(ten(n * 10 + 1)));
     let answers = futures::future::join_all(calls).await;
     let failed = answers.iter().filter(|answers| answers[0].is_err()).count();
     assert!(failed > 0 && failed < 200, "{failed}");

@@ -1,5 +1,7 @@
 //! A crash leaves a batch that was being written cut anywhere, or with holes. What was acknowledged remains, and nothing of the rest.
 
+use std::path::Path;
+
 use crate::files::{Files, append, assert_damaged, assert_has, batch, edit, end, open, options, segment};
 
 #[tokio::test]
@@ -55,23 +57,33 @@ async fn a_cut_batch_with_a_whole_one_behind_it_is_damage() {
     }
 }
 
-#[tokio::test]
-async fn a_segment_that_was_begun_just_before_a_crash_is_no_loss() {
-    let mut files = Files::new();
+/// Appends tens until the second segment has one, and gives the number of all that were appended. The first segment ends with a seal.
+async fn until_second_segment(files: &Files) -> i64 {
     let store = open(files.original()).await;
     let mut count = 0;
     while !segment(&files.original(), 2).exists() {
         append(&store, batch(count + 1, 10)).await;
         count += 10;
     }
-    // The second segment has one batch, and the first ends with a seal.
+    count
+}
+
+/// Leaves of the second segment its head alone, and takes the first one's seal away.
+fn unseal(torn: &Path) {
+    edit(&segment(torn, 2), |bytes| bytes.truncate(64));
+    let seal = end(torn, 1) - 40;
+    edit(&segment(torn, 1), |bytes| bytes[seal..].fill(0));
+}
+
+#[tokio::test]
+async fn a_segment_that_was_begun_just_before_a_crash_is_no_loss() {
+    let mut files = Files::new();
+    let count = until_second_segment(&files).await;
     let torn = files.copy();
     edit(&segment(&torn, 2), |bytes| bytes.truncate(64));
     assert_has(&open(&torn).await, count - 10).await;
     let torn = files.copy();
-    edit(&segment(&torn, 2), |bytes| bytes.truncate(64));
-    let seal = end(&torn, 1) - 40;
-    edit(&segment(&torn, 1), |bytes| bytes[seal..].fill(0));
+    unseal(&torn);
     assert_has(&open(&torn).await, count - 10).await;
     assert_has(&open(&torn).await, count - 9).await;
 }
@@ -79,16 +91,9 @@ async fn a_segment_that_was_begun_just_before_a_crash_is_no_loss() {
 #[tokio::test]
 async fn a_segment_that_was_begun_before_a_crash_does_not_end_the_one_that_went_on() {
     let mut files = Files::new();
-    let store = open(files.original()).await;
-    let mut count = 0;
-    while !segment(&files.original(), 2).exists() {
-        append(&store, batch(count + 1, 10)).await;
-        count += 10;
-    }
+    let count = until_second_segment(&files).await;
     let torn = files.copy();
-    edit(&segment(&torn, 2), |bytes| bytes.truncate(64));
-    let seal = end(&torn, 1) - 40;
-    edit(&segment(&torn, 1), |bytes| bytes[seal..].fill(0));
+    unseal(&torn);
     // There is room now, so that the first segment grows beyond where the second one says that it ends.
     let open_roomy = || options(&torn).segment_bytes(1 << 20).open();
     for more in 0..3 {

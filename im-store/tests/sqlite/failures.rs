@@ -3,42 +3,18 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use im_core::storage::{Post, StoreErrorKind, Timelines};
+use im_core::storage::{StoreErrorKind, Timelines};
 use im_store::sqlite::{SqliteOptions, SqliteStore};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
-use crate::posts::{assert_sound, direct, entries, user};
+use crate::posts::{assert_sound, entries, fill, ten, user};
 
 /// Another program that holds the database's write lock.
 async fn intruder(path: &Path) -> SqliteConnection {
     let mut connection = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
     sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await.unwrap();
     connection
-}
-
-fn batch(first: i64) -> Vec<Post> {
-    (first..first + 10).map(|n| direct("alice", "bob", n, 1_000)).collect()
-}
-
-/// Appends until the database is full. Gives the number of posts that were acknowledged.
-async fn fill(store: &SqliteStore) -> i64 {
-    let mut acked = 0;
-    loop {
-        let answers = store.append(batch(acked + 1)).await;
-        if answers.iter().all(Result::is_ok) {
-            acked += 10;
-            continue;
-        }
-        for answer in answers {
-            let error = answer.unwrap_err();
-            assert_eq!(error.kind(), StoreErrorKind::Unavailable);
-            assert!(error.is_retryable());
-            let source = std::error::Error::source(&error).unwrap().to_string();
-            assert!(source.contains("full"), "{source}");
-        }
-        return acked;
-    }
 }
 
 #[tokio::test]
@@ -49,11 +25,11 @@ async fn a_full_disk_is_a_retryable_error_that_loses_nothing() {
     let acked = fill(&small).await;
     assert!(acked > 50, "only {acked} posts fit");
     assert_eq!(entries(&small, "bob").await.len(), usize::try_from(acked).unwrap());
-    assert!(small.append(batch(acked + 1)).await[0].is_err(), "it is still full");
+    assert!(small.append(ten(acked + 1)).await[0].is_err(), "it is still full");
     small.close().await;
 
     let large = SqliteStore::open(&path).await.unwrap();
-    for answer in large.append(batch(acked + 1)).await {
+    for answer in large.append(ten(acked + 1)).await {
         answer.unwrap();
     }
     assert_eq!(large.heads(vec![user("bob")]).await.unwrap()[0].head.0, acked + 10);
@@ -73,7 +49,7 @@ async fn a_full_disk_with_room_again_takes_appends_without_a_restart() {
     }
     let acked = fill(&store).await;
     sqlx::query("DROP TABLE ballast").execute(&mut other).await.unwrap();
-    for answer in store.append(batch(acked + 1)).await {
+    for answer in store.append(ten(acked + 1)).await {
         answer.unwrap();
     }
     assert_sound(&store, "bob").await;
@@ -88,16 +64,16 @@ async fn a_call_ends_at_its_deadline_and_the_next_one_works() {
     let intruder = intruder(&path).await;
 
     let start = Instant::now();
-    let answer = store.append(batch(1)).await.remove(0);
+    let answer = store.append(ten(1)).await.remove(0);
     assert_eq!(answer.unwrap_err().kind(), StoreErrorKind::Unavailable);
     assert!(start.elapsed() < Duration::from_secs(3), "it took {:?}", start.elapsed());
 
     intruder.close().await.unwrap();
-    let mut answer = store.append(batch(1)).await.remove(0);
+    let mut answer = store.append(ten(1)).await.remove(0);
     // The write lock may pass through the call that was given up.
     for _ in 0..20 {
         if answer.is_err() {
-            answer = store.append(batch(1)).await.remove(0);
+            answer = store.append(ten(1)).await.remove(0);
         }
     }
     answer.unwrap();
@@ -109,7 +85,7 @@ async fn reads_go_on_while_another_program_holds_the_write_lock() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("im.db");
     let store = SqliteStore::open(&path).await.unwrap();
-    store.append(batch(1)).await.remove(0).unwrap();
+    store.append(ten(1)).await.remove(0).unwrap();
     let _intruder = intruder(&path).await;
     assert_eq!(entries(&store, "bob").await.len(), 10);
 }
@@ -119,7 +95,7 @@ async fn a_closed_store_is_unavailable() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(dir.path().join("im.db")).await.unwrap();
     store.close().await;
-    let answer = store.append(batch(1)).await.remove(0);
+    let answer = store.append(ten(1)).await.remove(0);
     assert_eq!(answer.unwrap_err().kind(), StoreErrorKind::Unavailable);
     let answer = store.heads(vec![user("bob")]).await;
     assert_eq!(answer.unwrap_err().kind(), StoreErrorKind::Unavailable);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use im_core::id::{ClientMsgId, MsgId, Uid, Version};
 use im_core::message::{ContentType, Entry, Message, SendKey, Target, TimelineId};
-use im_core::storage::{Conversation, Post, Read, Store};
+use im_core::storage::{Conversation, Post, Read, Store, StoreErrorKind};
 use im_core::time::Timestamp;
 use im_proto::CmdId;
 
@@ -30,6 +30,31 @@ pub(crate) fn direct(from: &str, to: &str, msgid: i64, size: usize) -> Post {
         sent_at: Timestamp(msgid),
     };
     Post { message, home: user(from), copy: (from != to).then(|| user(to)) }
+}
+
+/// Ten messages of a thousand bytes from alice to bob.
+pub(crate) fn ten(first: i64) -> Vec<Post> {
+    (first..first + 10).map(|n| direct("alice", "bob", n, 1_000)).collect()
+}
+
+/// Appends [`ten`] after ten until the store is full. Gives the number of posts that were acknowledged.
+pub(crate) async fn fill(store: &dyn Store) -> i64 {
+    let mut acked = 0;
+    loop {
+        let answers = store.append(ten(acked + 1)).await;
+        if answers.iter().all(Result::is_ok) {
+            acked += 10;
+            continue;
+        }
+        for answer in answers {
+            let error = answer.unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+            assert!(error.is_retryable());
+            let source = std::error::Error::source(&error).unwrap().to_string();
+            assert!(source.contains("full"), "{source}");
+        }
+        return acked;
+    }
 }
 
 /// A whole timeline.
