@@ -5,7 +5,10 @@
 
 mod suite;
 
+use std::time::{Duration, Instant};
+
 use im_transport::{Server, ServerBuilder};
+use suite::parts::server;
 use suite::{Raw, Transport};
 use tokio::net::TcpStream;
 
@@ -24,3 +27,26 @@ impl Transport for Tcp {
 }
 
 transport_suite!(Tcp);
+
+/// A turn of the runtime that lasts, as one of thousands of logins does, keeps nobody from being accepted.
+#[tokio::test]
+async fn connections_are_accepted_while_the_runtime_is_busy() {
+    let server = server().tcp("127.0.0.1:0").start().await.unwrap();
+    let address = server.tcp_addr().unwrap();
+    let links: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while server.connections() < links.len() && Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    assert_eq!(server.connections(), links.len());
+}
+
+#[tokio::test]
+async fn the_port_is_free_once_the_server_was_shut_down() {
+    let first = server().tcp("127.0.0.1:0").start().await.unwrap();
+    let address = first.tcp_addr().unwrap();
+    first.shutdown().await.unwrap();
+    assert!(TcpStream::connect(address).await.is_err());
+    let second = server().tcp(address.to_string()).start().await.unwrap();
+    second.shutdown().await.unwrap();
+}

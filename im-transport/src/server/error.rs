@@ -18,6 +18,9 @@ pub enum ServerError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The thread that accepts connections was not to be had.
+    #[error("connections cannot be accepted")]
+    Acceptor(#[source] std::io::Error),
     /// The store gave no node number.
     #[error("the store does not let the server start")]
     Store(#[from] StoreError),

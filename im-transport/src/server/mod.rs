@@ -23,7 +23,7 @@ pub struct Server {
     gate: Arc<Gate>,
     tcp_addr: Option<SocketAddr>,
     drain: Duration,
-    /// The accept loops and the dispatcher: they end only when they are aborted.
+    /// What waits for the accepting thread, and the dispatcher: they end only when they are aborted.
     feeders: JoinSet<()>,
     shards: JoinSet<()>,
     background: JoinSet<()>,
@@ -51,7 +51,7 @@ impl Server {
         let mut tcp_addr = None;
         if let Some(listener) = listener {
             tcp_addr = listener.local_addr().ok();
-            feeders.spawn(tcp::accept(listener, gate.clone()));
+            feeders.spawn(tcp::accept(listener, gate.clone()).map_err(ServerError::Acceptor)?);
         }
         let background = background.into_iter().collect();
         Ok(Self { logic, gate, tcp_addr, drain, feeders, shards, background })
