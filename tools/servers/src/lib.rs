@@ -1,0 +1,31 @@
+//! Servers for tests. A test starts what it needs, on a port and in a directory of its own, and may kill it and start it again:
+//!
+//! ```
+//! use im_test_servers::MariaDb;
+//!
+//! let shared = MariaDb::shared(); // one server for all tests of this binary
+//! let url = shared.database("orders"); // an empty database for one test
+//!
+//! let own = MariaDb::start(); // for a test that harms its server
+//! own.kill();
+//! own.restart();
+//! # assert!(url.starts_with("mysql://"));
+//! ```
+//!
+//! Whatever goes wrong here is the machine's fault, not the fault of what is tested: every function panics then, and says what to do. All functions
+//! block, for two seconds at most where the machine is idle; they may be called inside a runtime.
+//!
+//! A server ends with the process that started it, however that ends. Directories lie in the system's directory for temporary files, or in
+//! `IM_TEST_DIR`; what a process left behind is removed when the next server starts.
+
+mod data;
+mod directory;
+mod mariadb;
+mod postgres;
+mod process;
+mod program;
+mod sql;
+mod url;
+
+pub use mariadb::MariaDb;
+pub use postgres::Postgres;

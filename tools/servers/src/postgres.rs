@@ -1,0 +1,210 @@
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use rustix::process::Signal;
+use sqlx::PgConnection;
+
+use crate::directory::Directory;
+use crate::process::{Process, User};
+use crate::program::{Program, output};
+use crate::{data, sql, url};
+
+mod family;
+
+const VARIABLE: &str = "IM_TEST_POSTGRES_URL";
+const SERVER: Program = Program { name: "postgres", package: "postgresql", variable: Some(VARIABLE) };
+const INITDB: Program = Program { name: "initdb", package: "postgresql", variable: Some(VARIABLE) };
+const SETPRIV: Program = Program { name: "setpriv", package: "util-linux", variable: None };
+/// A template need not survive the machine, so it is not synced.
+const INITDB_ARGUMENTS: &[&str] =
+    &["--username=im", "--auth=trust", "--encoding=UTF8", "--locale=C", "--wal-segsize=4", "--no-sync"];
+
+/// What is durable before it is acked stays so; memory is kept small, and none is left behind in /dev/shm.
+const SETTINGS: &[&str] = &[
+    "listen_addresses=127.0.0.1",
+    "unix_socket_directories=",
+    "fsync=on",
+    "synchronous_commit=on",
+    "full_page_writes=on",
+    "wal_level=replica",
+    "shared_buffers=64MB",
+    "dynamic_shared_memory_type=mmap",
+    "min_wal_size=32MB",
+    "max_wal_size=256MB",
+    "max_connections=400",
+];
+
+/// A PostgreSQL server, or the one that `IM_TEST_POSTGRES_URL` names.
+#[derive(Debug)]
+pub struct Postgres {
+    url: String,
+    own: Option<Own>,
+}
+
+/// A server that this process has started.
+#[derive(Debug)]
+struct Own {
+    process: Mutex<Option<Process>>,
+    settings: Vec<String>,
+    directory: Directory,
+}
+
+impl Postgres {
+    /// One server for all tests of a process: the one that `IM_TEST_POSTGRES_URL` names, or else one of its own. For tests that do it no harm.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Postgres> = OnceLock::new();
+        SHARED.get_or_init(|| url::named(VARIABLE).map_or_else(Self::start, |url| Self { url, own: None }))
+    }
+
+    /// A server of the caller's own. It ends when this is dropped, and its data goes.
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// [`start`](Self::start), with more settings, as in `wal_level=logical`.
+    pub fn start_with(settings: &[&str]) -> Self {
+        let directory = Directory::claim();
+        data::fill(&directory.path().join("data"), "postgres", (SERVER.version(), INITDB_ARGUMENTS), initdb);
+        let url = format!("postgres://im@127.0.0.1:{}/postgres", directory.port());
+        let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+        let server = Self { url, own: Some(Own { process: Mutex::new(None), settings, directory }) };
+        server.restart();
+        server
+    }
+
+    /// The server's URL. Its user may do everything.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The port on 127.0.0.1.
+    ///
+    /// # Panics
+    ///
+    /// As [`kill`](Self::kill).
+    pub fn port(&self) -> u16 {
+        self.own().directory.port()
+    }
+
+    /// The URL of a new, empty database. `name` tells databases apart in logs, and may be used again.
+    pub fn database(&self, name: &str) -> String {
+        let name = url::fresh(name);
+        self.execute(&format!("CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0"));
+        url::with_path(&self.url, &name)
+    }
+
+    /// Runs one statement as the user who may do everything.
+    ///
+    /// # Panics
+    ///
+    /// If it fails.
+    pub fn execute(&self, statement: &str) {
+        let done = sql::execute::<PgConnection>(&self.url, statement.to_owned());
+        done.unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+
+    /// SIGKILL for all of the server's processes: what was committed is on disk, the rest is lost. Returns when they are gone; does nothing if
+    /// it is not running.
+    ///
+    /// # Panics
+    ///
+    /// If the server was not started by this process.
+    pub fn kill(&self) {
+        if let Some(process) = self.own().take() {
+            family::kill(process);
+        }
+    }
+
+    /// Lets the server shut down in its own way, without waiting for its clients. Returns when it is gone; does nothing if it is not running.
+    ///
+    /// # Panics
+    ///
+    /// As [`kill`](Self::kill).
+    pub fn stop(&self) {
+        if let Some(process) = self.own().take() {
+            process.stop(Signal::INT);
+        }
+    }
+
+    /// Starts the server again, with its data and at its port, after a [`kill`](Self::kill) or a [`stop`](Self::stop); one that is running is
+    /// killed first. Returns when the server takes connections.
+    ///
+    /// # Panics
+    ///
+    /// As [`kill`](Self::kill).
+    pub fn restart(&self) {
+        self.kill();
+        let own = self.own();
+        let log = own.directory.path().join("log");
+        // At SIGQUIT it ends at once, but gives its shared memory back.
+        let mut process = Process::start(&own.command(), user(), "QUIT", &log);
+        process.wait_until(|| sql::execute::<PgConnection>(&self.url, "SELECT 1".to_owned()).is_ok());
+        *own.process.lock().unwrap_or_else(PoisonError::into_inner) = Some(process);
+    }
+
+    fn own(&self) -> &Own {
+        self.own.as_ref().unwrap_or_else(|| {
+            panic!("{VARIABLE} names a server that is not this test's: use Postgres::start")
+        })
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        if let Some(process) = self.own.as_ref().and_then(Own::take) {
+            process.stop(Signal::QUIT);
+        }
+    }
+}
+
+impl Own {
+    fn take(&self) -> Option<Process> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn command(&self) -> Command {
+        let mut command = SERVER.command();
+        command.arg("-D").arg(self.directory.path().join("data"));
+        command.args(["-p", &self.directory.port().to_string()]);
+        let more = self.settings.iter().map(String::as_str);
+        command.args(SETTINGS.iter().copied().chain(more).flat_map(|setting| ["-c", setting]));
+        command.current_dir(self.directory.path());
+        command
+    }
+}
+
+fn initdb(target: &Path) {
+    let initdb = INITDB.path();
+    let mut command = match user() {
+        None => Command::new(initdb),
+        Some(User { uid, gid }) => {
+            let given = std::os::unix::fs::chown(target, Some(uid), Some(gid));
+            given.unwrap_or_else(|error| panic!("{}: {error}", target.display()));
+            let mut command = SETPRIV.command();
+            command
+                .args(["--reuid", &uid.to_string(), "--regid", &gid.to_string(), "--clear-groups"])
+                .arg(initdb);
+            command
+        }
+    };
+    output(command.args(INITDB_ARGUMENTS).arg("-D").arg(target).current_dir("/"));
+}
+
+/// PostgreSQL refuses to run as root: then it runs as its package's user, or else as nobody.
+fn user() -> Option<User> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let find = |name: &str| {
+        let fields =
+            users.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields[0] == name)?;
+        Some(User { uid: fields.get(2)?.parse().ok()?, gid: fields.get(3)?.parse().ok()? })
+    };
+    let user = find("postgres").or_else(|| find("nobody"));
+    Some(user.unwrap_or_else(|| {
+        panic!("PostgreSQL does not run as root, and there is no user postgres or nobody")
+    }))
+}
