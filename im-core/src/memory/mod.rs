@@ -10,6 +10,7 @@ mod bus;
 mod export;
 mod import;
 mod nodes;
+mod outbox;
 mod routes;
 mod state;
 mod store;

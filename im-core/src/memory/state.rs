@@ -18,7 +18,8 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug, Default)]
 pub struct State {
     pub(super) timelines: BTreeMap<TimelineId, Timeline>,
-    sends: BTreeMap<(Uid, SendKey), Found>,
+    pub(super) sends: BTreeMap<(Uid, SendKey), Found>,
+    pub(super) outbox: super::outbox::IntentTable,
     /// Every post, in the order of placing.
     pub(super) posts: Vec<Arc<StoredPost>>,
     pub(super) cursors: BTreeMap<(Uid, TimelineId), BTreeMap<DeviceId, Version>>,
@@ -41,7 +42,17 @@ impl State {
     /// The answer to a post whose key is known: its first placement, or `KeyReused` if it says something else now. `None` if the
     /// key is new.
     pub fn repeat_of(&self, post: &Post) -> Option<Result<Placed, StoreError>> {
-        let found = self.sends.get(&(post.message.from.clone(), post.message.key.clone()))?;
+        let key = (post.message.from.clone(), post.message.key.clone());
+        let known = self.known(&key, post)?;
+        Some(match self.outbox.is_pending(&key) {
+            true => known.and(Err(StoreError::new(StoreErrorKind::Unavailable, "append"))),
+            false => known,
+        })
+    }
+
+    /// The same, for a send that may be pending: what is known of its placement.
+    pub(super) fn known(&self, key: &(Uid, SendKey), post: &Post) -> Option<Result<Placed, StoreError>> {
+        let found = self.sends.get(key)?;
         Some(match found.digest == post.message.digest() {
             true => Ok(found.placed.clone()),
             false => Err(StoreError::new(StoreErrorKind::KeyReused, "append")),
@@ -115,9 +126,9 @@ impl State {
         self.timelines.get(timeline).map(Timeline::bounds).unwrap_or_default()
     }
 
-    /// What is remembered of a send.
+    /// What is remembered of a send; nothing as long as it is pending.
     pub fn find(&self, key: &(Uid, SendKey)) -> Option<&Found> {
-        self.sends.get(key)
+        self.sends.get(key).filter(|_| !self.outbox.is_pending(key))
     }
 
     /// A message's version in a timeline.

@@ -4,6 +4,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::State;
+use super::outbox::in_order;
 use crate::id::{MsgId, Uid, Version};
 use crate::message::{SendKey, TimelineId};
 use crate::storage::{
@@ -55,7 +56,7 @@ impl MemoryStore {
 impl Timelines for MemoryStore {
     async fn append(&self, posts: Vec<Post>) -> Vec<Result<Placed, StoreError>> {
         let mut state = self.lock();
-        posts.into_iter().map(|post| state.append(post)).collect()
+        in_order(posts, |post| &post.home, |post| state.append(post))
     }
 
     async fn read(&self, reads: Vec<Read>) -> Vec<Result<Page, StoreError>> {

@@ -3,23 +3,27 @@
 //! [`Store`] is one object because its parts share transactions: [`Timelines`] (the truth), [`Conversations`] (moved by
 //! every append), [`Cursors`] (what each device has), [`Nodes`] (who may make ids). An adapter implements the four
 //! traits and is right when the conformance suite says so. [`Export`] and [`Import`], for copying a store into another kind of store, stand
-//! apart: an adapter without them serves as well.
+//! apart: an adapter without them serves as well. So does [`Outbox`], which an adapter has to be one of several databases.
 //!
 //! All calls are batched and object-safe. A slice of requests gets a vector of answers in the same order. Every adapter
 //! bounds the time of every call by itself and answers [`StoreErrorKind::Unavailable`] when it is over.
 
+mod bucket;
 mod conversations;
 mod cursors;
 mod error;
 mod nodes;
+mod outbox;
 mod rows;
 mod timelines;
 mod transfer;
 
+pub use bucket::Bucket;
 pub use conversations::{Conversation, Conversations};
 pub use cursors::{Cursor, CursorAck, Cursors, MAX_CURSORS};
 pub use error::{StoreError, StoreErrorKind};
 pub use nodes::{NodeLease, Nodes};
+pub use outbox::{Intent, IntentId, Outbox, Part, Pending};
 pub use rows::{HeldNode, Place, Row, RowKind, StoredPost};
 pub use timelines::{Found, Head, Page, Placed, Post, Read, Timelines};
 pub(crate) use transfer::owner;
@@ -29,3 +33,8 @@ pub use transfer::{Export, ExportPage, Exportable, Exported, Import, Misfit, Pos
 pub trait Store: Timelines + Conversations + Cursors + Nodes {}
 
 impl<T: Timelines + Conversations + Cursors + Nodes + ?Sized> Store for T {}
+
+/// A store that can be one database of several. Implemented for whatever implements its parts.
+pub trait Shard: Store + Outbox {}
+
+impl<T: Store + Outbox + ?Sized> Shard for T {}

@@ -96,6 +96,11 @@ pub trait Timelines: Send + Sync + 'static {
     /// A post is placed in both its timelines or in none, and its key with it. A batch is not atomic: each post has its
     /// own answer.
     ///
+    /// Over several databases no transaction has both timelines. There a post is stored with its sender together with the intent to store the rest (see
+    /// [`Outbox`](super::Outbox)), and is answered when all of it is stored. One that fails or is dropped in between shows in `home` alone until it is
+    /// repeated or swept; no key finds it until then. In its second timeline it comes after what the same sender stored for it before; among other senders'
+    /// posts of its batch it keeps its place unless it failed.
+    ///
     /// # Cancel safety
     /// Dropping the future leaves each post stored or not stored, never half. Repeat the call to find out.
     ///

@@ -1,6 +1,6 @@
 //! Every line under a trait's `# Contract` is tried by a case, and every case quotes a line that is there.
 
-use im_core::testing::conformance::{bus_cases, routes_cases, store_cases, transfer_cases};
+use im_core::testing::conformance::{bus_cases, outbox_cases, routes_cases, store_cases, transfer_cases};
 
 /// The contract lines of a trait's methods, as (`Trait::method`, line), and whatever else the methods' docs promise.
 struct Docs {
@@ -8,11 +8,12 @@ struct Docs {
     promises: Vec<(String, String)>,
 }
 
-const SOURCES: [(&str, &str); 8] = [
+const SOURCES: [(&str, &str); 9] = [
     ("Timelines", include_str!("../../src/storage/timelines.rs")),
     ("Conversations", include_str!("../../src/storage/conversations.rs")),
     ("Cursors", include_str!("../../src/storage/cursors.rs")),
     ("Nodes", include_str!("../../src/storage/nodes.rs")),
+    ("Outbox", include_str!("../../src/storage/outbox.rs")),
     ("Export", include_str!("../../src/storage/transfer.rs")),
     ("Import", include_str!("../../src/storage/transfer.rs")),
     ("Routes", include_str!("../../src/router/routes.rs")),
@@ -76,7 +77,8 @@ fn cases() -> Vec<[&'static str; 3]> {
     let routes = routes_cases().into_iter().map(|case| [case.name, case.method, case.contract]);
     let bus = bus_cases().into_iter().map(|case| [case.name, case.method, case.contract]);
     let transfer = transfer_cases().into_iter().map(|case| [case.name, case.method, case.contract]);
-    store.chain(routes).chain(bus).chain(transfer).collect()
+    let outbox = outbox_cases().into_iter().map(|case| [case.name, case.method, case.contract]);
+    store.chain(outbox).chain(routes).chain(bus).chain(transfer).collect()
 }
 
 #[test]

@@ -11,10 +11,10 @@ use async_trait::async_trait;
 use futures::executor::block_on;
 use im_core::memory::{MemoryBus, MemoryImport, MemoryRoutes, MemoryStore};
 use im_core::router::{Bus, Routes};
-use im_core::storage::{Exportable, Import, Store};
+use im_core::storage::{Exportable, Import, Shard, Store};
 use im_core::testing::conformance::{
-    BusBench, Refused, RoutesBench, StoreBench, TransferBench, run_bus_suite, run_routes_suite,
-    run_store_suite, run_transfer_suite,
+    BusBench, OutboxBench, Refused, RoutesBench, StoreBench, TransferBench, run_bus_suite, run_outbox_suite,
+    run_routes_suite, run_store_suite, run_transfer_suite,
 };
 
 /// Reopening gives another store with the same content, as a restart of a durable one would.
@@ -28,6 +28,19 @@ impl StoreBench for MemoryBench {
     }
 
     async fn reopen(&self) -> Arc<dyn Store> {
+        let mut store = self.0.lock().unwrap();
+        *store = Arc::new(store.snapshot());
+        store.clone()
+    }
+}
+
+#[async_trait]
+impl OutboxBench for MemoryBench {
+    async fn open(&self) -> Arc<dyn Shard> {
+        self.0.lock().unwrap().clone()
+    }
+
+    async fn reopen(&self) -> Arc<dyn Shard> {
         let mut store = self.0.lock().unwrap();
         *store = Arc::new(store.snapshot());
         store.clone()
@@ -72,6 +85,13 @@ fn the_memory_store_conforms() {
     let not_tried: Vec<_> = report.not_tried.iter().map(|case| case.name).collect();
     assert_eq!(not_tried, ["failed_writes_keep_the_order"], "memory takes every write");
     assert!(report.cases >= 60, "{report}");
+}
+
+#[test]
+fn the_memory_store_conforms_as_one_database_of_several() {
+    let report = block_on(run_outbox_suite(MemoryBench::default));
+    assert!(report.passed(), "{report}");
+    assert!(report.not_tried.is_empty(), "{report}");
 }
 
 #[test]
