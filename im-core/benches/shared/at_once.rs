@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use foldhash::fast::FixedState;
-use im_core::id::{MsgId, Uid, Version};
+use im_core::id::{MsgId, StoreEpoch, Uid, Version};
 use im_core::memory::MemoryStore;
 use im_core::message::{SendKey, TimelineId};
 use im_core::storage::{
-    Conversation, Conversations, Cursor, CursorAck, Cursors, Found, Head, NodeLease, Nodes, Page, Placed,
-    Post, Read, StoreError, Timelines,
+    Conversation, Conversations, Cursor, CursorAck, Cursors, Epochs, Found, Head, NodeLease, Nodes, Page,
+    Placed, Post, Read, StoreError, Timelines,
 };
 use im_core::time::Timestamp;
 
@@ -91,5 +91,16 @@ impl Nodes for AtOnce {
         ttl: Duration,
     ) -> Result<NodeLease, StoreError> {
         self.nodes.renew_node(lease, now, ttl).await
+    }
+}
+
+#[async_trait]
+impl Epochs for AtOnce {
+    async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
+        self.nodes.epoch().await
+    }
+
+    async fn bump_epoch(&self, now: Timestamp) -> Result<StoreEpoch, StoreError> {
+        self.nodes.bump_epoch(now).await
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use im_core::id::{ConnId, NodeId, RoomId, Version};
+use im_core::id::{ConnId, NodeId, RoomId, StoreEpoch, Version};
 use im_core::session::{
     Effect, Granted, Input, KickReason, NOOP_VERSION, Push, Request, Session, SessionLimits, Verdict,
 };
@@ -181,5 +181,10 @@ fn auth(choice: u8) -> Vec<u8> {
 
 fn granted(choice: u8) -> Granted {
     let expires_at = choice.is_multiple_of(2).then_some(Timestamp(i64::from(choice) * 100));
-    Granted { head: Version(i64::from(choice)), server_time: Timestamp(5_000), expires_at }
+    Granted {
+        head: Version(i64::from(choice)),
+        server_time: Timestamp(5_000),
+        epoch: StoreEpoch(0),
+        expires_at,
+    }
 }

@@ -8,5 +8,5 @@ mod number;
 mod text;
 
 pub use generator::{IdsExhausted, MsgIds};
-pub use number::{ConnId, DeviceType, GroupId, LoginEpoch, MsgId, NodeId, Version};
+pub use number::{ConnId, DeviceType, GroupId, LoginEpoch, MsgId, NodeId, StoreEpoch, Version};
 pub use text::{ClientMsgId, DeviceId, IdError, RoomId, Uid};

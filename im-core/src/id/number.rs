@@ -1,5 +1,7 @@
 use std::fmt;
 
+use crate::time::Timestamp;
+
 macro_rules! number_id {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
         $(#[$doc])*
@@ -39,6 +41,10 @@ number_id! {
     LoginEpoch(u64)
 }
 number_id! {
+    /// Under which promise the versions of a store were given: see [`Epochs`](crate::storage::Epochs). A new store's is 0.
+    StoreEpoch(i32)
+}
+number_id! {
     /// What kind of device a link serves. See the constants; other numbers are allowed and compared as they are.
     DeviceType(i32)
 }
@@ -46,6 +52,20 @@ number_id! {
 impl NodeId {
     /// The greatest node number: ten bits of every [`MsgId`] name the node that made it.
     pub const MAX: Self = Self(1023);
+}
+
+impl StoreEpoch {
+    /// 2020-01-01 00:00 UTC, in milliseconds since 1970.
+    const BEGIN_MS: i64 = 1_577_836_800_000;
+
+    /// The next epoch, begun at `now`: the seconds since 2020, or this one plus one if that is greater. By the time in it, a store that is
+    /// restored from one backup twice does not get the same epoch twice. The numbers last until 2088.
+    #[must_use]
+    pub fn after(self, now: Timestamp) -> Self {
+        let seconds = now.0.saturating_sub(Self::BEGIN_MS).max(0) / 1_000;
+        let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
+        Self(seconds.max(self.0.saturating_add(1)))
+    }
 }
 
 impl Version {
@@ -74,4 +94,18 @@ impl DeviceType {
     pub const MINI_PROGRAM: Self = Self(5);
     /// A tablet.
     pub const TABLET: Self = Self(6);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_follows_the_clock_and_never_stands_still() {
+        let noon = Timestamp(StoreEpoch::BEGIN_MS + 5_999);
+        assert_eq!(StoreEpoch(0).after(noon), StoreEpoch(5));
+        assert_eq!(StoreEpoch(5).after(noon), StoreEpoch(6));
+        assert_eq!(StoreEpoch(7).after(Timestamp(0)), StoreEpoch(8), "a clock that was never set");
+        assert_eq!(StoreEpoch(0).after(Timestamp(i64::MAX)), StoreEpoch(i32::MAX));
+    }
 }

@@ -55,7 +55,12 @@ impl Logic {
         self.kick(registration.evicted, KickReason::LoggedInElsewhere).await;
         self.bound_links(&login.caller.uid).await?;
         let head = self.head(&login.caller.uid).await?;
-        Ok(Granted { head: head.head, server_time: self.ports.clock.now(), expires_at: identity.expires_at })
+        Ok(Granted {
+            head: head.head,
+            server_time: self.ports.clock.now(),
+            epoch: self.epoch,
+            expires_at: identity.expires_at,
+        })
     }
 
     /// Removes the oldest of a user's logins beyond [`Policy::links_per_user`](super::Policy::links_per_user). Of racing logins each

@@ -37,7 +37,7 @@ use self::group_commit::GroupCommit;
 pub use self::policy::Policy;
 use crate::delivery::Deliveries;
 use crate::fanout::Stored;
-use crate::id::{ConnId, IdsExhausted, MsgIds, NodeId};
+use crate::id::{ConnId, IdsExhausted, MsgIds, NodeId, StoreEpoch};
 use crate::ports::{Authenticator, Clock, Command, RoomPolicy, WakeUp};
 use crate::router::{Bus, Delivery, Routes};
 use crate::session::{Ack, Caller, Reply, Request};
@@ -88,6 +88,8 @@ pub struct Logic {
     policy: Policy,
     ids: MsgIds,
     lease: Mutex<NodeLease>,
+    /// The store's, when this server started.
+    epoch: StoreEpoch,
     commit: GroupCommit,
     acks: Mutex<AckBook>,
     deliveries: Mutex<Deliveries>,
@@ -117,6 +119,7 @@ impl Logic {
         policy: Policy,
         holder: &str,
     ) -> Result<(Arc<Self>, Background), StoreError> {
+        let epoch = ports.store.epoch().await?;
         let lease = ports.store.lease_node(holder, ports.clock.now(), policy.node_lease).await?;
         let (fan_out, stored) = mpsc::channel(policy.fan_out_queue);
         let (room_queue, said) = mpsc::unbounded();
@@ -135,6 +138,7 @@ impl Logic {
             Self {
                 ids: MsgIds::new(lease.node, lease.from, lease.until),
                 lease: Mutex::new(lease),
+                epoch,
                 commit,
                 acks: Mutex::default(),
                 deliveries: Mutex::new(Deliveries::new(policy.delivery.clone())),

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::nodes::NodeTable;
 use super::timeline::Timeline;
-use crate::id::{DeviceId, MsgId, Uid, Version};
+use crate::id::{DeviceId, MsgId, StoreEpoch, Uid, Version};
 use crate::message::{Message, SendKey, TimelineId};
 use crate::storage::{
     Conversation, Cursor, CursorAck, Found, Head, MAX_CURSORS, Page, Place, Placed, Post, Read, StoreError,
@@ -24,6 +24,7 @@ pub struct State {
     pub(super) posts: Vec<Arc<StoredPost>>,
     pub(super) cursors: BTreeMap<(Uid, TimelineId), BTreeMap<DeviceId, Version>>,
     pub(super) nodes: NodeTable,
+    pub(super) epoch: StoreEpoch,
 }
 
 impl State {

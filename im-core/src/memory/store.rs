@@ -5,11 +5,11 @@ use async_trait::async_trait;
 
 use super::State;
 use super::outbox::in_order;
-use crate::id::{MsgId, Uid, Version};
+use crate::id::{MsgId, StoreEpoch, Uid, Version};
 use crate::message::{SendKey, TimelineId};
 use crate::storage::{
-    Conversation, Conversations, Cursor, CursorAck, Cursors, Found, Head, NodeLease, Nodes, Page, Placed,
-    Post, Read, StoreError, Timelines,
+    Conversation, Conversations, Cursor, CursorAck, Cursors, Epochs, Found, Head, NodeLease, Nodes, Page,
+    Placed, Post, Read, StoreError, Timelines,
 };
 use crate::time::Timestamp;
 
@@ -118,6 +118,19 @@ impl Nodes for MemoryStore {
         ttl: Duration,
     ) -> Result<NodeLease, StoreError> {
         self.lock().nodes.renew(lease, now, ttl)
+    }
+}
+
+#[async_trait]
+impl Epochs for MemoryStore {
+    async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
+        Ok(self.lock().epoch)
+    }
+
+    async fn bump_epoch(&self, now: Timestamp) -> Result<StoreEpoch, StoreError> {
+        let mut state = self.lock();
+        state.epoch = state.epoch.after(now);
+        Ok(state.epoch)
     }
 }
 

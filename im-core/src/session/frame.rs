@@ -34,6 +34,7 @@ pub(super) fn granted(granted: &Granted, noop_version: bool) -> Bytes {
     let response = AuthResponse {
         version: granted.head.0,
         server_time: granted.server_time.0,
+        epoch: granted.epoch.0,
         capabilities: if noop_version { vec![NOOP_VERSION.to_owned()] } else { Vec::new() },
         ..AuthResponse::default()
     };

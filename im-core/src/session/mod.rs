@@ -27,7 +27,7 @@ use im_proto::v1::ErrorResponse;
 use im_proto::{CmdId, ErrorCode, Frame, OutFrame, Seq, Suffix};
 use prost::Message as _;
 
-use crate::id::{ConnId, DeviceId, DeviceType, MsgId, NodeId, RoomId, Uid, Version};
+use crate::id::{ConnId, DeviceId, DeviceType, MsgId, NodeId, RoomId, StoreEpoch, Uid, Version};
 use crate::message::TimelineId;
 use crate::ports::Credentials;
 use crate::time::Timestamp;
@@ -117,6 +117,8 @@ pub struct Granted {
     pub head: Version,
     /// The server's time.
     pub server_time: Timestamp,
+    /// The store's epoch.
+    pub epoch: StoreEpoch,
     /// When its token ends.
     pub expires_at: Option<Timestamp>,
 }

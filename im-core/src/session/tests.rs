@@ -63,7 +63,7 @@ impl Link {
 }
 
 fn granted() -> Granted {
-    Granted { head: Version(5), server_time: Timestamp(1_000), expires_at: None }
+    Granted { head: Version(5), server_time: Timestamp(1_000), epoch: StoreEpoch(3), expires_at: None }
 }
 
 fn caller() -> Arc<Caller> {
@@ -98,7 +98,7 @@ fn refusal(code: ErrorCode) -> ErrorResponse {
 fn a_client_logs_in_and_learns_its_head() {
     let mut link = Link::new();
     let effects = link.log_in(AuthRequest::default(), granted());
-    let response = AuthResponse { version: 5, server_time: 1_000, ..AuthResponse::default() };
+    let response = AuthResponse { version: 5, server_time: 1_000, epoch: 3, ..AuthResponse::default() };
     assert_eq!(effects, [written(CmdId::AUTH, 1, response)]);
     assert_eq!(link.session.caller(), Some(&caller()));
 }
@@ -112,6 +112,7 @@ fn only_capabilities_that_exist_are_granted() {
     let response = AuthResponse {
         version: 5,
         server_time: 1_000,
+        epoch: 3,
         capabilities: vec![NOOP_VERSION.into()],
         ..AuthResponse::default()
     };

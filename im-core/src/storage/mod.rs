@@ -1,8 +1,8 @@
 //! What the library asks of a store.
 //!
 //! [`Store`] is one object because its parts share transactions: [`Timelines`] (the truth), [`Conversations`] (moved by
-//! every append), [`Cursors`] (what each device has), [`Nodes`] (who may make ids). An adapter implements the four
-//! traits and is right when the conformance suite says so. [`Export`] and [`Import`], for copying a store into another kind of store, stand
+//! every append), [`Cursors`] (what each device has), [`Nodes`] (who may make ids), [`Epochs`] (whether versions still mean what they meant). An
+//! adapter implements the five traits and is right when the conformance suite says so. [`Export`] and [`Import`], for copying a store into another kind of store, stand
 //! apart: an adapter without them serves as well. So does [`Outbox`], which an adapter has to be one of several databases.
 //!
 //! All calls are batched and object-safe. A slice of requests gets a vector of answers in the same order. Every adapter
@@ -11,6 +11,7 @@
 mod bucket;
 mod conversations;
 mod cursors;
+mod epochs;
 mod error;
 mod nodes;
 mod outbox;
@@ -21,6 +22,7 @@ mod transfer;
 pub use bucket::Bucket;
 pub use conversations::{Conversation, Conversations};
 pub use cursors::{Cursor, CursorAck, Cursors, MAX_CURSORS};
+pub use epochs::Epochs;
 pub use error::{StoreError, StoreErrorKind};
 pub use nodes::{NodeLease, Nodes};
 pub use outbox::{Intent, IntentId, Outbox, Part, Pending};
@@ -30,9 +32,9 @@ pub(crate) use transfer::owner;
 pub use transfer::{Export, ExportPage, Exportable, Exported, Import, Misfit, Position};
 
 /// Everything that is kept. Implemented for whatever implements its parts.
-pub trait Store: Timelines + Conversations + Cursors + Nodes {}
+pub trait Store: Timelines + Conversations + Cursors + Nodes + Epochs {}
 
-impl<T: Timelines + Conversations + Cursors + Nodes + ?Sized> Store for T {}
+impl<T: Timelines + Conversations + Cursors + Nodes + Epochs + ?Sized> Store for T {}
 
 /// A store that can be one database of several. Implemented for whatever implements its parts.
 pub trait Shard: Store + Outbox {}

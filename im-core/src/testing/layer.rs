@@ -2,11 +2,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::id::{MsgId, Uid, Version};
+use crate::id::{MsgId, StoreEpoch, Uid, Version};
 use crate::message::{SendKey, TimelineId};
 use crate::storage::{
-    Conversation, Conversations, Cursor, CursorAck, Cursors, Found, Head, NodeLease, Nodes, Page, Placed,
-    Post, Read, Store, StoreError, Timelines,
+    Conversation, Conversations, Cursor, CursorAck, Cursors, Epochs, Found, Head, NodeLease, Nodes, Page,
+    Placed, Post, Read, Store, StoreError, Timelines,
 };
 use crate::time::Timestamp;
 
@@ -89,6 +89,14 @@ pub trait StoreLayer: Send + Sync + 'static {
     ) -> Result<NodeLease, StoreError> {
         self.inner().renew_node(lease, now, ttl).await
     }
+
+    async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
+        self.inner().epoch().await
+    }
+
+    async fn bump_epoch(&self, now: Timestamp) -> Result<StoreEpoch, StoreError> {
+        self.inner().bump_epoch(now).await
+    }
 }
 
 #[async_trait]
@@ -150,5 +158,16 @@ impl<L: StoreLayer> Nodes for L {
         ttl: Duration,
     ) -> Result<NodeLease, StoreError> {
         StoreLayer::renew_node(self, lease, now, ttl).await
+    }
+}
+
+#[async_trait]
+impl<L: StoreLayer> Epochs for L {
+    async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
+        StoreLayer::epoch(self).await
+    }
+
+    async fn bump_epoch(&self, now: Timestamp) -> Result<StoreEpoch, StoreError> {
+        StoreLayer::bump_epoch(self, now).await
     }
 }

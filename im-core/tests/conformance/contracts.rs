@@ -8,12 +8,13 @@ struct Docs {
     promises: Vec<(String, String)>,
 }
 
-const SOURCES: [(&str, &str); 9] = [
+const SOURCES: [(&str, &str); 10] = [
     ("Timelines", include_str!("../../src/storage/timelines.rs")),
     ("Conversations", include_str!("../../src/storage/conversations.rs")),
     ("Cursors", include_str!("../../src/storage/cursors.rs")),
     ("Nodes", include_str!("../../src/storage/nodes.rs")),
     ("Outbox", include_str!("../../src/storage/outbox.rs")),
+    ("Epochs", include_str!("../../src/storage/epochs.rs")),
     ("Export", include_str!("../../src/storage/transfer.rs")),
     ("Import", include_str!("../../src/storage/transfer.rs")),
     ("Routes", include_str!("../../src/router/routes.rs")),

@@ -31,6 +31,7 @@
 mod batch;
 mod checkpoint;
 mod codec;
+mod epoch;
 mod export;
 mod fault;
 mod hash;
@@ -69,6 +70,7 @@ pub use open::OpenError;
 pub use options::LogOptions;
 
 use crate::lock::FileLock;
+use epoch::EpochFile;
 use fault::Fault;
 use queue::Job;
 use shared::Shared;
@@ -90,6 +92,7 @@ use shared::Shared;
 /// ```
 pub struct LogStore {
     shared: Arc<Shared>,
+    epoch: Arc<EpochFile>,
     deadline: Duration,
     writer: Mutex<Option<JoinHandle<()>>>,
     /// Held until the store is closed or dropped, and by the writer until it has ended: who closes a store may not wait for that.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use bytes::Bytes;
 
 use super::checkpoint::{Checkpoints, Threshold};
+use super::epoch::EpochFile;
 use super::hash::KeyHasher;
 use super::index::Index;
 use super::manifest::Manifest;
@@ -149,6 +150,9 @@ fn open_dir(options: LogOptions, prepare: impl FnOnce() -> Result<(), Refusal>) 
     let (log_dir, index_dir) = (options.dir.join("log"), options.dir.join("index"));
     create_dir(&log_dir)?;
     create_dir(&index_dir)?;
+    let epoch = EpochFile::load(&options.dir)?;
+    let epoch =
+        epoch.ok_or_else(|| Refusal::Damaged("the file `epoch` is not what was written".to_owned()))?;
     let mut log = Log::open(log_dir, &index_dir, &options)?;
     let opened = log.replay(index_dir.clone(), &options)?;
 
@@ -168,6 +172,7 @@ fn open_dir(options: LogOptions, prepare: impl FnOnce() -> Result<(), Refusal>) 
     let thread = std::thread::Builder::new().name("im-store-log".to_owned()).spawn(move || writer.run())?;
     Ok(LogStore {
         shared,
+        epoch: Arc::new(epoch),
         deadline: options.deadline,
         writer: Mutex::new(Some(thread)),
         lock: Mutex::new(Some(lock)),

@@ -30,6 +30,7 @@
 mod append;
 mod conversations;
 mod cursors;
+mod epochs;
 mod export;
 mod fault;
 mod import;

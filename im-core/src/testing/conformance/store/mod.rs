@@ -4,6 +4,7 @@ mod append;
 mod concurrency;
 mod conversations;
 mod cursors;
+mod epochs;
 mod keys;
 mod model;
 mod nodes;
@@ -44,6 +45,7 @@ pub fn store_cases() -> Vec<Case<dyn StoreBench>> {
         conversations::cases(),
         cursors::cases(),
         nodes::cases(),
+        epochs::cases(),
     ];
     rooms.into_iter().flatten().collect()
 }

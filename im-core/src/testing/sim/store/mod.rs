@@ -23,7 +23,7 @@ use self::disk::Op;
 use self::shard::{Relaying, Shard};
 use super::event::{Event, StoreEvent};
 use super::kernel::Kernel;
-use crate::id::{Uid, Version};
+use crate::id::{StoreEpoch, Uid, Version};
 use crate::memory::State;
 use crate::message::TimelineId;
 use crate::storage::{Placed, Post, StoreError};
@@ -45,6 +45,8 @@ struct Inner {
     /// Of calls that wait for a sync.
     wakers: Vec<Waker>,
     crashes: u64,
+    /// Kept where no crash reaches: an operator sets it, and looks at what came of it.
+    epoch: StoreEpoch,
 }
 
 impl SimStore {
@@ -55,7 +57,7 @@ impl SimStore {
         place: PlaceFn,
     ) -> Arc<Self> {
         let shards = (0..shards.max(1)).map(|_| Shard::new(place)).collect();
-        let inner = Inner { shards, wakers: Vec::new(), crashes: 0 };
+        let inner = Inner { shards, wakers: Vec::new(), crashes: 0, epoch: StoreEpoch::default() };
         Arc::new(Self { kernel, rates, inner: Mutex::new(inner) })
     }
 

@@ -5,11 +5,11 @@ use async_trait::async_trait;
 use super::SimStore;
 use super::append::{Complete, Pending, Waits, unavailable};
 use super::disk::{Given, Op};
-use crate::id::{MsgId, Uid, Version};
+use crate::id::{MsgId, StoreEpoch, Uid, Version};
 use crate::message::{SendKey, TimelineId};
 use crate::storage::{
-    Conversation, Conversations, Cursor, CursorAck, Cursors, Found, Head, NodeLease, Nodes, Page, Placed,
-    Post, Read, StoreError, StoreErrorKind, Timelines,
+    Conversation, Conversations, Cursor, CursorAck, Cursors, Epochs, Found, Head, NodeLease, Nodes, Page,
+    Placed, Post, Read, StoreError, StoreErrorKind, Timelines,
 };
 use crate::time::Timestamp;
 
@@ -120,11 +120,28 @@ impl Nodes for SimStore {
     }
 }
 
+#[async_trait]
+impl Epochs for SimStore {
+    async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
+        self.reading("epoch", &[first_shard()], |inner| inner.epoch).await
+    }
+
+    async fn bump_epoch(&self, now: Timestamp) -> Result<StoreEpoch, StoreError> {
+        self.travel().await;
+        let mut inner = self.lock();
+        inner.epoch = inner.epoch.after(now);
+        Ok(inner.epoch)
+    }
+}
+
+/// A timeline of the first shard, where what belongs to no timeline is kept: no timeline of a group lives there yet.
+fn first_shard() -> TimelineId {
+    TimelineId::Group(crate::id::GroupId(0))
+}
+
 impl SimStore {
     async fn lease(&self, operation: &'static str, op: Op) -> Result<NodeLease, StoreError> {
-        // Leases are kept in the first shard, where no timeline of a group lives yet.
-        let first = TimelineId::Group(crate::id::GroupId(0));
-        let answers = self.change(operation, vec![(first, op)], |given| match given {
+        let answers = self.change(operation, vec![(first_shard(), op)], |given| match given {
             Given::Lease(answer) => Some(answer),
             _ => None,
         });
