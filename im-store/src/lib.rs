@@ -3,6 +3,7 @@
 //! | feature | adapter | for |
 //! |---|---|---|
 //! | `sqlite` | `sqlite::SqliteStore` | a server of one process: nothing to install, every ack fsynced |
+//! | `mysql`, `postgres` | `sql::SqlStore` | any number of servers over one MySQL, MariaDB or PostgreSQL |
 //! | `log` | `log::LogStore` | the same, for speed: a checksummed log with an index of its own |
 //! | `sqlite` | `sqlite_local::SqliteLocalStore` | a client: its timeline and what it has still to send |
 //!
@@ -36,10 +37,10 @@ mod file;
 mod lock;
 #[cfg(feature = "log")]
 pub mod log;
-#[cfg(any(feature = "sqlite", feature = "log"))]
+#[cfg(any(feature = "sqlite", feature = "log", feature = "mysql", feature = "postgres"))]
 mod name;
-#[cfg(feature = "sqlite")]
-mod sql;
+#[cfg(any(feature = "sqlite", feature = "mysql", feature = "postgres"))]
+pub mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 #[cfg(feature = "sqlite")]

@@ -12,7 +12,7 @@ pub(crate) fn of(timeline: &TimelineId) -> Vec<u8> {
 }
 
 /// The name of a user.
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "mysql", feature = "postgres"))]
 pub(crate) fn of_user(uid: &Uid) -> Vec<u8> {
     of(&TimelineId::User(uid.clone()))
 }

@@ -71,7 +71,9 @@ pub(crate) struct MessageRow {
     pub(crate) content_type: i32,
     pub(crate) sent_at: i64,
     pub(crate) withdrawn_at: Option<i64>,
+    pub(crate) home_owner: i64,
     pub(crate) home: Version,
+    pub(crate) copy_owner: Option<i64>,
     pub(crate) copy: Option<Version>,
 }
 
@@ -264,7 +266,9 @@ impl Planner {
             content_type: message.content_type.0,
             sent_at: message.sent_at.0,
             withdrawn_at: withdrawn_at.map(|Timestamp(ms)| ms),
+            home_owner: self.id_of(&home.timeline),
             home: home.version,
+            copy_owner: copy.as_ref().map(|copy| self.id_of(&copy.timeline)),
             copy: copy.map(|copy| copy.version),
         };
         self.plan.messages.push(row);

@@ -1,0 +1,232 @@
+//! Appends: one transaction a batch.
+//!
+//! It locks the rows of all timelines that the batch writes, in the order of their names, and gives versions from there: two servers that write to one
+//! user take turns. Keys and msgids are looked up only if an index says that one is there already, which only repeats do.
+
+use std::collections::HashSet;
+
+use im_core::message::TimelineId;
+use im_core::storage::{Placed, Post, StoreError};
+
+use super::driver::{Column, Session};
+use super::lookup::{self, Owners};
+use super::plan::{self, Known, Plan};
+use super::statement::{Both, Insert};
+use super::tries::Tries;
+use super::{Fault, SqlStore};
+use crate::name;
+
+type Answers = Vec<Result<Placed, StoreError>>;
+
+impl SqlStore {
+    /// Stores a batch, again if it lost against another.
+    pub(super) async fn place(&self, posts: Vec<Post>) -> Result<Answers, Fault> {
+        let (mut tries, mut look) = (Tries::default(), false);
+        loop {
+            let mut session = self.pool.begin().await?;
+            let placed = place(&mut session, &posts, look).await;
+            match session.end(placed).await {
+                Err(Fault::NewOwners(names)) => self.create_owners(names).await?,
+                Err(fault) if fault.is_twice() && !look => look = true,
+                Err(fault) if fault.is_conflict() => tries.wait(fault).await?,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Gives names their rows, in a transaction of its own: one that has locks already could wait for another in a circle.
+    pub(super) async fn create_owners(&self, names: Vec<Vec<u8>>) -> Result<(), Fault> {
+        let mut tries = Tries::default();
+        loop {
+            let mut session = self.pool.session().await?;
+            let created = session.insert(&NEW_OWNERS, vec![Column::Blobs(names.clone())]).await;
+            match session.settle(created) {
+                Err(fault) if fault.is_conflict() => tries.wait(fault).await?,
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+async fn place(session: &mut Session, posts: &[Post], look: bool) -> Result<Answers, Fault> {
+    let known = known(session, posts, look).await?;
+    let plan = plan::plan(posts.to_vec(), known);
+    store(session, &plan).await?;
+    Ok(plan.answers)
+}
+
+/// What the database has that concerns a batch. The timelines that it writes are locked.
+async fn known(session: &mut Session, posts: &[Post], look: bool) -> Result<Known, Fault> {
+    let written = posts.iter().flat_map(|post| [Some(&post.home), post.copy.as_ref()]).flatten();
+    let written: HashSet<&TimelineId> = written.collect();
+    let all = plan::owners_of(posts);
+    let others = lookup::names(all.iter().filter(|owner| !written.contains(owner)));
+    let mut owners = lookup::locked(session, lookup::names(written.into_iter())).await?;
+    if !others.is_empty() {
+        owners.extend(lookup::owners(session, others).await?);
+    }
+    let new = lookup::names(all.iter().filter(|owner| !owners.contains_key(&name::of(owner))));
+    if !new.is_empty() {
+        return Err(Fault::NewOwners(new));
+    }
+    let (sends, msgid_taken) = match look {
+        true => (sends(session, &owners, posts).await?, msgids_taken(session, &owners, posts).await?),
+        false => (vec![None; posts.len()], vec![false; posts.len()]),
+    };
+    let owners = all.into_iter().filter_map(|timeline| {
+        let known = owners.get(&name::of(&timeline))?.known(true);
+        Some((timeline, known))
+    });
+    Ok(Known { owners: owners.collect(), sends, msgid_taken, ..Known::default() })
+}
+
+async fn sends(
+    session: &mut Session,
+    owners: &Owners,
+    posts: &[Post],
+) -> Result<Vec<Option<im_core::storage::Found>>, Fault> {
+    let keys: Vec<_> =
+        posts.iter().map(|post| (post.message.from.clone(), post.message.key.clone())).collect();
+    lookup::sends(session, owners, &keys).await
+}
+
+/// For each post, whether its msgid stands in one of its timelines.
+async fn msgids_taken(session: &mut Session, owners: &Owners, posts: &[Post]) -> Result<Vec<bool>, Fault> {
+    let (mut places, mut of) = (Vec::new(), Vec::new());
+    for (number, post) in posts.iter().enumerate() {
+        for timeline in [Some(&post.home), post.copy.as_ref()].into_iter().flatten() {
+            places.push((timeline.clone(), post.message.msgid));
+            of.push(number);
+        }
+    }
+    let found = lookup::places(session, owners, &places).await?;
+    let mut taken = vec![false; posts.len()];
+    for (number, _) in of.into_iter().zip(found).filter(|(_, version)| version.is_some()) {
+        taken[number] = true;
+    }
+    Ok(taken)
+}
+
+static NEW_OWNERS: Insert = Insert::new(
+    "owners",
+    &["name"],
+    Both { mysql: "ON DUPLICATE KEY UPDATE id = id", postgres: "ON CONFLICT DO NOTHING" },
+);
+
+static MESSAGES: Insert = Insert::new(
+    "messages",
+    &[
+        "home_owner",
+        "home",
+        "copy_owner",
+        "copy",
+        "msgid",
+        "kind",
+        "sender",
+        "target",
+        "send_key",
+        "digest",
+        "content_type",
+        "content",
+        "sent_at",
+        "withdrawn_at",
+    ],
+    Both::same(""),
+);
+
+static ENTRIES: Insert =
+    Insert::new("entries", &["owner", "version", "msgid", "home_owner", "home"], Both::same(""));
+
+/// All of them are there: this moves their heads.
+static HEADS: Insert = Insert::new(
+    "owners",
+    &["id", "name", "head"],
+    Both {
+        mysql: "ON DUPLICATE KEY UPDATE head = VALUES(head)",
+        postgres: "ON CONFLICT (id) DO UPDATE SET head = excluded.head",
+    },
+);
+
+/// A batch with an own entry (`read_version` above 0) starts the count anew after it; one without adds to it.
+static CONVERSATIONS: Insert = Insert::new(
+    "conversations",
+    &["owner", "peer", "last_version", "last_msgid", "last_at", "read_version", "unread"],
+    Both {
+        mysql: "ON DUPLICATE KEY UPDATE last_version = VALUES(last_version), last_msgid = VALUES(last_msgid), \
+                last_at = VALUES(last_at), \
+                unread = VALUES(unread) + IF(VALUES(read_version) > 0, 0, unread), \
+                read_version = GREATEST(read_version, VALUES(read_version))",
+        postgres: "ON CONFLICT (owner, peer) DO UPDATE SET last_version = excluded.last_version, \
+                   last_msgid = excluded.last_msgid, last_at = excluded.last_at, \
+                   unread = excluded.unread + CASE WHEN excluded.read_version > 0 THEN 0 ELSE conversations.unread END, \
+                   read_version = GREATEST(conversations.read_version, excluded.read_version)",
+    },
+);
+
+/// Inserts a plan's rows.
+pub(super) async fn store(session: &mut Session, plan: &Plan) -> Result<(), Fault> {
+    session.insert(&MESSAGES, messages(plan)).await?;
+    session.insert(&ENTRIES, entries(plan)?).await?;
+    session.insert(&CONVERSATIONS, conversations(plan)).await?;
+    session.insert(&HEADS, heads(plan)).await
+}
+
+fn messages(plan: &Plan) -> Vec<Column> {
+    let rows = || plan.messages.iter();
+    vec![
+        Column::ints(rows().map(|row| row.home_owner)),
+        Column::ints(rows().map(|row| row.home.0)),
+        Column::MaybeInts(rows().map(|row| row.copy_owner).collect()),
+        Column::MaybeInts(rows().map(|row| row.copy.map(|version| version.0)).collect()),
+        Column::ints(rows().map(|row| row.msgid.0)),
+        Column::ints(rows().map(|row| i64::from(row.kind))),
+        Column::ints(rows().map(|row| row.sender)),
+        Column::ints(rows().map(|row| row.target)),
+        Column::blobs(rows().map(|row| row.send_key.clone())),
+        Column::blobs(rows().map(|row| row.digest.to_vec())),
+        Column::ints(rows().map(|row| i64::from(row.content_type))),
+        Column::blobs(rows().map(|row| row.content.to_vec())),
+        Column::ints(rows().map(|row| row.sent_at)),
+        Column::MaybeInts(rows().map(|row| row.withdrawn_at).collect()),
+    ]
+}
+
+/// Entries name their message by its home. In a plan they name it by its number in the batch, from 1.
+fn entries(plan: &Plan) -> Result<Vec<Column>, Fault> {
+    let home = |entry: &plan::EntryRow| {
+        let at = usize::try_from(entry.message - 1).ok();
+        let message = at.and_then(|at| plan.messages.get(at)).ok_or(Fault::BadRow("entries.home"))?;
+        Ok::<_, Fault>((message.home_owner, message.home.0))
+    };
+    let homes = plan.entries.iter().map(home).collect::<Result<Vec<_>, _>>()?;
+    let rows = || plan.entries.iter();
+    Ok(vec![
+        Column::ints(rows().map(|row| row.owner)),
+        Column::ints(rows().map(|row| row.version.0)),
+        Column::ints(rows().map(|row| row.msgid.0)),
+        Column::ints(homes.iter().map(|(owner, _)| *owner)),
+        Column::ints(homes.iter().map(|(_, home)| *home)),
+    ])
+}
+
+fn conversations(plan: &Plan) -> Vec<Column> {
+    let rows = || plan.conversations.iter();
+    vec![
+        Column::ints(rows().map(|row| row.owner)),
+        Column::ints(rows().map(|row| row.peer)),
+        Column::ints(rows().map(|row| row.last_version.0)),
+        Column::ints(rows().map(|row| row.last_msgid.0)),
+        Column::ints(rows().map(|row| row.last_at)),
+        Column::ints(rows().map(|row| row.read_version.0)),
+        Column::ints(rows().map(|row| row.unread)),
+    ]
+}
+
+fn heads(plan: &Plan) -> Vec<Column> {
+    let rows = || plan.owners.iter();
+    vec![
+        Column::ints(rows().map(|row| row.id)),
+        Column::blobs(rows().map(|row| row.name.clone())),
+        Column::ints(rows().map(|row| row.head.0)),
+    ]
+}

@@ -1,0 +1,347 @@
+//! The one place that knows which driver is below: connections, rows, and values.
+
+use sqlx::Row as _;
+#[cfg(feature = "mysql")]
+use sqlx::mysql::{MySql, MySqlPool, MySqlRow};
+use sqlx::pool::PoolConnection;
+#[cfg(feature = "postgres")]
+use sqlx::postgres::{PgPool, PgRow, Postgres};
+
+use super::Fault;
+#[cfg(feature = "mysql")]
+use super::statement::chunks;
+use super::statement::{Insert, Keyed, Text};
+
+/// Connections to one database.
+#[derive(Debug)]
+pub(super) enum Pool {
+    #[cfg(feature = "mysql")]
+    MySql(MySqlPool),
+    #[cfg(feature = "postgres")]
+    Postgres(PgPool),
+}
+
+#[derive(Debug)]
+enum Link {
+    #[cfg(feature = "mysql")]
+    MySql(PoolConnection<MySql>),
+    #[cfg(feature = "postgres")]
+    Postgres(PoolConnection<Postgres>),
+}
+
+/// One argument.
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    Int(i64),
+    Bytes(Vec<u8>),
+}
+
+/// One column of many rows.
+#[derive(Clone, Debug)]
+pub(super) enum Column {
+    Ints(Vec<i64>),
+    MaybeInts(Vec<Option<i64>>),
+    Blobs(Vec<Vec<u8>>),
+}
+
+impl Column {
+    /// Numbers.
+    pub(super) fn ints(of: impl Iterator<Item = i64>) -> Self {
+        Self::Ints(of.collect())
+    }
+
+    /// Names or contents.
+    pub(super) fn blobs(of: impl Iterator<Item = Vec<u8>>) -> Self {
+        Self::Blobs(of.collect())
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Ints(column) => column.len(),
+            Self::MaybeInts(column) => column.len(),
+            Self::Blobs(column) => column.len(),
+        }
+    }
+
+    /// How many bytes a row has here.
+    #[cfg(feature = "mysql")]
+    fn bytes(&self, row: usize) -> usize {
+        match self {
+            Self::Blobs(column) => column[row].len(),
+            _ => 8,
+        }
+    }
+}
+
+/// How many rows columns have: all the same.
+fn rows_of(columns: &[Column]) -> usize {
+    columns.first().map_or(0, Column::len)
+}
+
+/// One row of an answer.
+pub(super) enum Row {
+    #[cfg(feature = "mysql")]
+    MySql(MySqlRow),
+    #[cfg(feature = "postgres")]
+    Postgres(PgRow),
+}
+
+macro_rules! column {
+    ($row:expr, $at:expr) => {
+        match $row {
+            #[cfg(feature = "mysql")]
+            Row::MySql(row) => row.try_get($at),
+            #[cfg(feature = "postgres")]
+            Row::Postgres(row) => row.try_get($at),
+        }
+    };
+}
+
+impl Row {
+    pub(super) fn int(&self, at: usize) -> Result<i64, Fault> {
+        Ok(column!(self, at)?)
+    }
+
+    pub(super) fn maybe_int(&self, at: usize) -> Result<Option<i64>, Fault> {
+        Ok(column!(self, at)?)
+    }
+
+    pub(super) fn bytes(&self, at: usize) -> Result<&[u8], Fault> {
+        Ok(column!(self, at)?)
+    }
+}
+
+impl Pool {
+    /// A connection, for reads.
+    pub(super) async fn session(&self) -> Result<Session, Fault> {
+        let link = match self {
+            #[cfg(feature = "mysql")]
+            Self::MySql(pool) => Link::MySql(pool.acquire().await?),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(pool) => Link::Postgres(pool.acquire().await?),
+        };
+        Ok(Session { link: Some(link) })
+    }
+
+    /// A connection in a transaction, in which every statement sees what is committed when it starts.
+    pub(super) async fn begin(&self) -> Result<Session, Fault> {
+        let mut session = self.session().await?;
+        let begin = match self {
+            // The isolation level is the connection's.
+            #[cfg(feature = "mysql")]
+            Self::MySql(_) => "BEGIN",
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => "BEGIN ISOLATION LEVEL READ COMMITTED",
+        };
+        session.run(begin).await?;
+        Ok(session)
+    }
+
+    pub(super) async fn close(&self) {
+        match self {
+            #[cfg(feature = "mysql")]
+            Self::MySql(pool) => pool.close().await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+/// A connection in use. One that is dropped is cut: only after [`release`](Self::release), [`end`](Self::end) or
+/// [`settle`](Self::settle) it serves another call. So nobody waits for a connection that stalled, or finds another's transaction in it.
+#[derive(Debug)]
+pub(super) struct Session {
+    link: Option<Link>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        match self.link.take() {
+            #[cfg(feature = "mysql")]
+            Some(Link::MySql(connection)) => drop(connection.detach()),
+            #[cfg(feature = "postgres")]
+            Some(Link::Postgres(connection)) => drop(connection.detach()),
+            None => {}
+        }
+    }
+}
+
+macro_rules! bind_one {
+    () => {
+        |query, value| match value {
+            Value::Int(value) => query.bind(value),
+            Value::Bytes(value) => query.bind(value),
+        }
+    };
+}
+
+macro_rules! on_link {
+    ($session:expr, $connection:ident => $body:expr) => {
+        match &mut $session.link {
+            #[cfg(feature = "mysql")]
+            Some(Link::MySql($connection)) => $body,
+            #[cfg(feature = "postgres")]
+            Some(Link::Postgres($connection)) => $body,
+            None => Err(Fault::Closed),
+        }
+    };
+}
+
+impl Session {
+    /// Runs a statement without arguments.
+    pub(super) async fn run(&mut self, text: &'static str) -> Result<(), Fault> {
+        on_link!(self, connection => {
+            sqlx::raw_sql(text).execute(&mut **connection).await?;
+            Ok(())
+        })
+    }
+
+    /// Commits what succeeded, and takes back what did not.
+    pub(super) async fn end<T>(mut self, outcome: Result<T, Fault>) -> Result<T, Fault> {
+        match outcome {
+            Ok(done) => {
+                self.run("COMMIT").await?;
+                self.keep();
+                Ok(done)
+            }
+            Err(fault) if fault.leaves_connection() => {
+                self.run("ROLLBACK").await?;
+                self.keep();
+                Err(fault)
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// The same, where each statement was a transaction of its own.
+    pub(super) fn settle<T>(self, outcome: Result<T, Fault>) -> Result<T, Fault> {
+        let fine = outcome.as_ref().err().is_none_or(Fault::leaves_connection);
+        if fine {
+            self.keep();
+        }
+        outcome
+    }
+
+    /// Gives the connection back to the pool.
+    fn keep(mut self) {
+        // The pool takes it when it is dropped.
+        drop(self.link.take());
+    }
+
+    /// Rows of one statement.
+    pub(super) async fn select(
+        &mut self,
+        text: &'static Text,
+        values: Vec<Value>,
+    ) -> Result<Vec<Row>, Fault> {
+        match &mut self.link {
+            #[cfg(feature = "mysql")]
+            Some(Link::MySql(connection)) => {
+                let query = values.into_iter().fold(sqlx::query(text.mysql()), bind_one!());
+                Ok(query.fetch_all(&mut **connection).await?.into_iter().map(Row::MySql).collect())
+            }
+            #[cfg(feature = "postgres")]
+            Some(Link::Postgres(connection)) => {
+                let query = values.into_iter().fold(sqlx::query(text.postgres()), bind_one!());
+                Ok(query.fetch_all(&mut **connection).await?.into_iter().map(Row::Postgres).collect())
+            }
+            None => Err(Fault::Closed),
+        }
+    }
+
+    /// Runs one statement that answers no rows.
+    pub(super) async fn execute(&mut self, text: &'static Text, values: Vec<Value>) -> Result<(), Fault> {
+        self.select(text, values).await.map(drop)
+    }
+
+    /// Rows that have one of these keys, which are given as columns. In no order.
+    pub(super) async fn find(
+        &mut self,
+        statement: &'static Keyed,
+        keys: Vec<Column>,
+    ) -> Result<Vec<Row>, Fault> {
+        if rows_of(&keys) == 0 {
+            return Ok(Vec::new());
+        }
+        match &mut self.link {
+            #[cfg(feature = "mysql")]
+            Some(Link::MySql(connection)) => {
+                let mut found = Vec::new();
+                for range in chunks(rows_of(&keys), |_| 0) {
+                    // The last key fills up the size: asked twice it is found once.
+                    let size = Keyed::size_for(range.len());
+                    let rows = (range.start..range.start + size).map(|row| row.min(range.end - 1));
+                    let query = rows.fold(sqlx::query(statement.mysql(size)), |query, row| {
+                        keys.iter().fold(query, |query, column| bind(query, column, row))
+                    });
+                    found.extend(query.fetch_all(&mut **connection).await?.into_iter().map(Row::MySql));
+                }
+                Ok(found)
+            }
+            #[cfg(feature = "postgres")]
+            Some(Link::Postgres(connection)) => {
+                let query = keys.into_iter().fold(sqlx::query(statement.postgres()), bind_all);
+                Ok(query.fetch_all(&mut **connection).await?.into_iter().map(Row::Postgres).collect())
+            }
+            None => Err(Fault::Closed),
+        }
+    }
+
+    /// Stores rows, which are given as columns, in their order.
+    pub(super) async fn insert(
+        &mut self,
+        statement: &'static Insert,
+        columns: Vec<Column>,
+    ) -> Result<(), Fault> {
+        if rows_of(&columns) == 0 {
+            return Ok(());
+        }
+        match &mut self.link {
+            #[cfg(feature = "mysql")]
+            Some(Link::MySql(connection)) => {
+                let bytes = |row| columns.iter().map(|column| column.bytes(row)).sum();
+                for range in chunks(rows_of(&columns), bytes) {
+                    let query = sqlx::query(statement.mysql(range.len()));
+                    let query = range.fold(query, |query, row| {
+                        columns.iter().fold(query, |query, column| bind(query, column, row))
+                    });
+                    query.execute(&mut **connection).await?;
+                }
+                Ok(())
+            }
+            #[cfg(feature = "postgres")]
+            Some(Link::Postgres(connection)) => {
+                let query = columns.into_iter().fold(sqlx::query(statement.postgres()), bind_all);
+                query.execute(&mut **connection).await?;
+                Ok(())
+            }
+            None => Err(Fault::Closed),
+        }
+    }
+}
+
+#[cfg(feature = "mysql")]
+type MySqlQuery<'q> = sqlx::query::Query<'q, MySql, sqlx::mysql::MySqlArguments>;
+
+/// Binds one row's value of a column.
+#[cfg(feature = "mysql")]
+fn bind<'q>(query: MySqlQuery<'q>, column: &Column, row: usize) -> MySqlQuery<'q> {
+    match column {
+        Column::Ints(column) => query.bind(column[row]),
+        Column::MaybeInts(column) => query.bind(column[row]),
+        Column::Blobs(column) => query.bind(column[row].clone()),
+    }
+}
+
+#[cfg(feature = "postgres")]
+type PgQuery<'q> = sqlx::query::Query<'q, Postgres, sqlx::postgres::PgArguments>;
+
+/// Binds a column as an array.
+#[cfg(feature = "postgres")]
+fn bind_all(query: PgQuery<'_>, column: Column) -> PgQuery<'_> {
+    match column {
+        Column::Ints(column) => query.bind(column),
+        Column::MaybeInts(column) => query.bind(column),
+        Column::Blobs(column) => query.bind(column),
+    }
+}

@@ -1,0 +1,79 @@
+use im_core::storage::{Misfit, StoreError, StoreErrorKind};
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    /// The driver or the database said no.
+    #[error(transparent)]
+    Driver(#[from] sqlx::Error),
+    /// A row holds what this adapter never writes.
+    #[error("the column {0} holds no value of its kind")]
+    BadRow(&'static str),
+    /// The rows to import are not those of one sound store.
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
+    /// These names have no row in `owners` yet, and have to have one first.
+    #[error("{} owners are new", .0.len())]
+    NewOwners(Vec<Vec<u8>>),
+    /// The call took too long.
+    #[error("the call's deadline passed")]
+    DeadlinePassed,
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl Fault {
+    pub(super) fn into_error(self, operation: &'static str) -> StoreError {
+        let kind = match &self {
+            Self::Misfit(misfit) => return misfit.clone().into(),
+            Self::BadRow(_) => StoreErrorKind::Corrupt,
+            Self::Driver(error) if is_damage(error) => StoreErrorKind::Corrupt,
+            _ => StoreErrorKind::Unavailable,
+        };
+        StoreError::new(kind, operation).caused_by(self)
+    }
+
+    /// Whether the connection is as good as before: the database answered, or was not asked.
+    pub(super) fn leaves_connection(&self) -> bool {
+        match self {
+            Self::Driver(error) => error.as_database_error().is_some(),
+            Self::BadRow(_) | Self::Misfit(_) | Self::NewOwners(_) => true,
+            Self::DeadlinePassed | Self::Closed => false,
+        }
+    }
+
+    /// Whether a unique index has a row already.
+    pub(super) fn is_twice(&self) -> bool {
+        let Self::Driver(error) = self else { return false };
+        error.as_database_error().is_some_and(|error| error.is_unique_violation())
+    }
+
+    /// Whether the same transaction may go through when it is tried again at once: it lost against another one and nothing of it is left.
+    pub(super) fn is_conflict(&self) -> bool {
+        let Self::Driver(error) = self else { return false };
+        self.is_twice() || code(error).is_some_and(|code| CONFLICTS.contains(&code.as_str()))
+    }
+}
+
+/// PostgreSQL's deadlock and failed serialization; MySQL's and MariaDB's deadlock (SQLSTATE 40001 too), and MariaDB's record that changed since it
+/// was read.
+const CONFLICTS: [&str; 4] = ["40001", "40P01", "1213", "1020"];
+
+/// PostgreSQL's and MySQL's: no such table, no such column, a NULL or a value that a column does not take, a broken table, index or page.
+const DAMAGE: [&str; 9] = ["42P01", "42703", "42S02", "42S22", "23502", "22001", "XX001", "XX002", "HYCRASH"];
+
+/// Whether an error says that the database is not what this adapter made of it. Everything else passes: no room, no answer, no luck.
+fn is_damage(error: &sqlx::Error) -> bool {
+    let broken_row = matches!(
+        error,
+        sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::Decode(_)
+            | sqlx::Error::ColumnIndexOutOfBounds { .. }
+    );
+    broken_row || code(error).is_some_and(|code| DAMAGE.contains(&code.as_str()))
+}
+
+fn code(error: &sqlx::Error) -> Option<String> {
+    Some(error.as_database_error()?.code()?.into_owned())
+}

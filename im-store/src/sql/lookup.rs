@@ -1,0 +1,139 @@
+//! Batched lookups, inside and outside of transactions. Users and groups are looked up by name first, and everything else by their numbers.
+
+use std::collections::HashMap;
+
+use im_core::id::{MsgId, Uid, Version};
+use im_core::message::{Digest, SendKey, TimelineId};
+use im_core::storage::{Found, Head, Placed};
+use im_core::time::Timestamp;
+
+use super::Fault;
+use super::driver::{Column, Row, Session};
+use super::plan::KnownOwner;
+use super::statement::{Both, Keyed};
+use crate::name;
+
+/// An owner's row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Owner {
+    pub(super) id: i64,
+    pub(super) head: Head,
+}
+
+impl Owner {
+    pub(super) fn known(self, has_timeline: bool) -> KnownOwner {
+        let Head { floor, head } = self.head;
+        KnownOwner { id: self.id, floor, head, has_timeline }
+    }
+}
+
+pub(super) type Owners = HashMap<Vec<u8>, Owner>;
+
+static OWNERS: Keyed =
+    Keyed::new(Both::same("SELECT o.name, o.id, o.floor, o.head FROM owners o WHERE {keys}"), &["o.name"]);
+
+/// Rows are locked in the order in which they are found: in the index for MySQL, sorted for PostgreSQL.
+static LOCKED: Keyed = Keyed::new(
+    Both {
+        mysql: "SELECT o.name, o.id, o.floor, o.head FROM owners o FORCE INDEX (owners_name) WHERE {keys} \
+                ORDER BY o.name FOR UPDATE",
+        postgres: "SELECT o.name, o.id, o.floor, o.head FROM owners o WHERE {keys} ORDER BY o.name FOR UPDATE",
+    },
+    &["o.name"],
+);
+
+/// The rows of owners, by name.
+pub(super) async fn owners(session: &mut Session, names: Vec<Vec<u8>>) -> Result<Owners, Fault> {
+    read_owners(session, &OWNERS, names).await
+}
+
+/// The same, locked until the transaction ends. Whoever locks several does it in the order of their names, so that nobody waits for another in a
+/// circle.
+pub(super) async fn locked(session: &mut Session, mut names: Vec<Vec<u8>>) -> Result<Owners, Fault> {
+    names.sort_unstable();
+    read_owners(session, &LOCKED, names).await
+}
+
+async fn read_owners(
+    session: &mut Session,
+    statement: &'static Keyed,
+    names: Vec<Vec<u8>>,
+) -> Result<Owners, Fault> {
+    let rows = session.find(statement, vec![Column::Blobs(names)]).await?;
+    rows.iter().map(owner).collect()
+}
+
+/// The owner in the columns 0 to 3.
+pub(super) fn owner(row: &Row) -> Result<(Vec<u8>, Owner), Fault> {
+    let head = Head { floor: Version(row.int(2)?), head: Version(row.int(3)?) };
+    Ok((row.bytes(0)?.to_vec(), Owner { id: row.int(1)?, head }))
+}
+
+/// Names, each once.
+pub(super) fn names<'a>(of: impl Iterator<Item = &'a TimelineId>) -> Vec<Vec<u8>> {
+    let mut names: Vec<_> = of.map(name::of).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+static SENDS: Keyed = Keyed::new(
+    Both::same(
+        "SELECT m.sender, m.send_key, m.digest, m.msgid, m.sent_at, m.home, m.copy FROM messages m WHERE {keys}",
+    ),
+    &["m.sender", "m.send_key"],
+);
+
+/// What is stored under send keys, in the order asked.
+pub(super) async fn sends(
+    session: &mut Session,
+    owners: &Owners,
+    keys: &[(Uid, SendKey)],
+) -> Result<Vec<Option<Found>>, Fault> {
+    let key = |(uid, key): &(Uid, SendKey)| Some((owners.get(&name::of_user(uid))?.id, key.to_bytes()));
+    let asked: Vec<_> = keys.iter().map(key).collect();
+    let there = || asked.iter().flatten();
+    let columns =
+        vec![Column::ints(there().map(|(id, _)| *id)), Column::blobs(there().map(|(_, key)| key.clone()))];
+    let mut found = HashMap::new();
+    for row in session.find(&SENDS, columns).await? {
+        found.insert((row.int(0)?, row.bytes(1)?.to_vec()), send(&row)?);
+    }
+    Ok(asked.iter().map(|key| found.get(key.as_ref()?).cloned()).collect())
+}
+
+fn send(row: &Row) -> Result<Found, Fault> {
+    let digest = row.bytes(2)?.try_into().map_err(|_| Fault::BadRow("messages.digest"))?;
+    let placed = Placed {
+        msgid: MsgId(row.int(3)?),
+        sent_at: Timestamp(row.int(4)?),
+        home: Version(row.int(5)?),
+        copy: row.maybe_int(6)?.map(Version),
+        repeated: true,
+    };
+    Ok(Found { digest: Digest(digest), placed })
+}
+
+static PLACES: Keyed = Keyed::new(
+    Both::same("SELECT e.owner, e.msgid, e.version FROM entries e WHERE {keys}"),
+    &["e.owner", "e.msgid"],
+);
+
+/// The versions of messages in timelines, in the order asked.
+pub(super) async fn places(
+    session: &mut Session,
+    owners: &Owners,
+    messages: &[(TimelineId, MsgId)],
+) -> Result<Vec<Option<Version>>, Fault> {
+    let place =
+        |(timeline, msgid): &(TimelineId, MsgId)| Some((owners.get(&name::of(timeline))?.id, msgid.0));
+    let asked: Vec<_> = messages.iter().map(place).collect();
+    let there = || asked.iter().flatten();
+    let columns =
+        vec![Column::ints(there().map(|(id, _)| *id)), Column::ints(there().map(|(_, msgid)| *msgid))];
+    let mut found = HashMap::new();
+    for row in session.find(&PLACES, columns).await? {
+        found.insert((row.int(0)?, row.int(1)?), Version(row.int(2)?));
+    }
+    Ok(asked.iter().map(|place| found.get(place.as_ref()?).copied()).collect())
+}

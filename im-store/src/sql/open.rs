@@ -1,0 +1,193 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+#[cfg(feature = "mysql")]
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+#[cfg(feature = "postgres")]
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Executor, SqlSafeStr};
+
+use super::driver::{Pool, Session};
+use super::statement::{CACHED, Text};
+use super::{Fault, SqlOptions, SqlStore};
+
+/// Why a database was not opened. None of these says the URL, which has a password.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The URL is none of a database that this crate was built for.
+    #[error(
+        "not a URL of a database that this program knows: mysql://…, postgres://… (each has to be built in)"
+    )]
+    Url(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
+    /// The database could not be reached, or said no.
+    #[error("cannot open the database")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A table was changed by something else than this library.
+    #[error("the database's tables are not those of this library")]
+    Damaged(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A newer version of this library has changed the schema.
+    #[error("the database was written by a newer version of this library (schema {0})")]
+    Newer(i64),
+    /// A copy into it was begun and not finished.
+    #[error("the database is an unfinished copy: copy again, which begins anew, or drop it")]
+    Unfinished,
+    /// It holds something, and is to be copied into.
+    #[error("the database holds a store already: copy into another, or drop its tables")]
+    NotEmpty,
+}
+
+/// How long to wait for the database when it is opened.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// A connection that was not used for so long is closed.
+const IDLE: Duration = Duration::from_secs(600);
+
+/// A connection is replaced after so long, so that a balancer or a fail-over is followed.
+const LIFETIME: Duration = Duration::from_secs(1800);
+
+static STATE: Text = Text::new("SELECT s.unfinished FROM store_state s WHERE s.id = 1");
+
+/// Connects, migrates, and looks at what the database promises.
+pub(super) async fn open(options: SqlOptions) -> Result<SqlStore, OpenError> {
+    let deadline = options.deadline;
+    let pool = connect(&options).await?;
+    match is_unfinished(&pool).await.map_err(unavailable)? {
+        true => Err(OpenError::Unfinished),
+        false => Ok(SqlStore { pool, deadline }),
+    }
+}
+
+/// A pool of connections to a database with our tables in it.
+pub(super) async fn connect(options: &SqlOptions) -> Result<Pool, OpenError> {
+    let pool = match options.url.split(':').next() {
+        #[cfg(feature = "mysql")]
+        Some("mysql" | "mariadb") => mysql(options).await?,
+        #[cfg(feature = "postgres")]
+        Some("postgres" | "postgresql") => postgres(options).await?,
+        _ => return Err(OpenError::Url(None)),
+    };
+    warn_of_loss(&pool).await.map_err(unavailable)?;
+    Ok(pool)
+}
+
+pub(super) fn unavailable(fault: Fault) -> OpenError {
+    OpenError::Unavailable(fault.into())
+}
+
+#[cfg(feature = "mysql")]
+async fn mysql(options: &SqlOptions) -> Result<Pool, OpenError> {
+    let url: MySqlConnectOptions = options.url.parse().map_err(bad_url)?;
+    let url = url.charset("utf8mb4").statement_cache_capacity(CACHED);
+    let seconds = options.lock_timeout.as_secs().max(1);
+    let set = format!(
+        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION innodb_lock_wait_timeout = {seconds}"
+    );
+    let set: Arc<str> = set.into();
+    let pool = MySqlPoolOptions::new()
+        .max_connections(options.connections)
+        .acquire_timeout(options.deadline.max(CONNECT))
+        .idle_timeout(IDLE)
+        .max_lifetime(LIFETIME)
+        .after_connect(move |connection, _| {
+            let set = set.to_string();
+            Box::pin(async move { connection.execute(sqlx::raw_sql(AssertSqlSafe(set))).await.map(drop) })
+        });
+    let pool = pool.connect_with(url).await.map_err(|error| OpenError::Unavailable(error.into()))?;
+    let files = [(1, "timelines", include_str!("../../migrations/mysql/0001_timelines.sql"))];
+    migrations(&files).run(&pool).await.map_err(not_migrated)?;
+    Ok(Pool::MySql(pool))
+}
+
+#[cfg(feature = "postgres")]
+async fn postgres(options: &SqlOptions) -> Result<Pool, OpenError> {
+    let url: PgConnectOptions = options.url.parse().map_err(bad_url)?;
+    let url = url.statement_cache_capacity(CACHED);
+    let set = format!(
+        "SET lock_timeout = {}; SET statement_timeout = {}",
+        options.lock_timeout.as_millis().max(1),
+        options.deadline.as_millis().max(1),
+    );
+    let set: Arc<str> = set.into();
+    let pool = PgPoolOptions::new()
+        .max_connections(options.connections)
+        .acquire_timeout(options.deadline.max(CONNECT))
+        .idle_timeout(IDLE)
+        .max_lifetime(LIFETIME)
+        .after_connect(move |connection, _| {
+            let set = set.to_string();
+            Box::pin(async move { connection.execute(sqlx::raw_sql(AssertSqlSafe(set))).await.map(drop) })
+        });
+    let pool = pool.connect_with(url).await.map_err(|error| OpenError::Unavailable(error.into()))?;
+    let files = [(1, "timelines", include_str!("../../migrations/postgres/0001_timelines.sql"))];
+    migrations(&files).run(&pool).await.map_err(not_migrated)?;
+    Ok(Pool::Postgres(pool))
+}
+
+fn bad_url(error: sqlx::Error) -> OpenError {
+    OpenError::Url(Some(error.into()))
+}
+
+/// The schema's history. A published file never changes.
+fn migrations(files: &[(i64, &'static str, &'static str)]) -> Migrator {
+    let migration = |(number, name, text): &(i64, &'static str, &'static str)| {
+        Migration::new(*number, (*name).into(), MigrationType::Simple, (*text).into_sql_str(), false)
+    };
+    Migrator::with_migrations(files.iter().map(migration).collect())
+}
+
+fn not_migrated(error: MigrateError) -> OpenError {
+    match error {
+        MigrateError::VersionMissing(schema) => OpenError::Newer(schema),
+        MigrateError::Execute(error) => OpenError::Unavailable(error.into()),
+        error => OpenError::Damaged(error.into()),
+    }
+}
+
+async fn is_unfinished(pool: &Pool) -> Result<bool, Fault> {
+    let mut session = pool.session().await?;
+    let rows = session.select(&STATE, Vec::new()).await;
+    let rows = session.settle(rows)?;
+    Ok(rows.first().map(|row| row.int(0)).transpose()? == Some(1))
+}
+
+/// A commit that is not on a disk when it is answered breaks the store's promise. That is the operator's to decide, but not in silence.
+async fn warn_of_loss(pool: &Pool) -> Result<(), Fault> {
+    let mut session = pool.session().await?;
+    let weak = weak_settings(pool, &mut session).await;
+    for setting in session.settle(weak)? {
+        tracing::warn!(
+            setting,
+            "the database may lose messages that were acknowledged, when it crashes or fails over"
+        );
+    }
+    Ok(())
+}
+
+/// One row for each setting of the server's that lets it lose what it has committed. A replica that takes over has what was committed only if the
+/// commit waited for it.
+async fn weak_settings(pool: &Pool, session: &mut Session) -> Result<Vec<String>, Fault> {
+    #[cfg(feature = "mysql")]
+    static MYSQL: Text = Text::new(
+        "SELECT CAST(CONCAT('innodb_flush_log_at_trx_commit = ', @@innodb_flush_log_at_trx_commit) AS BINARY) \
+         FROM DUAL WHERE @@innodb_flush_log_at_trx_commit <> 1 \
+         UNION ALL SELECT CAST(CONCAT('sync_binlog = ', @@sync_binlog) AS BINARY) \
+         FROM DUAL WHERE @@log_bin = 1 AND @@sync_binlog <> 1",
+    );
+    #[cfg(feature = "postgres")]
+    static POSTGRES: Text = Text::new(
+        "SELECT convert_to(name || ' = ' || setting, 'UTF8') FROM pg_settings WHERE (name = 'fsync' AND setting = 'off') \
+         OR (name = 'full_page_writes' AND setting = 'off') \
+         OR (name = 'synchronous_commit' AND setting IN ('off', 'local') \
+         AND (setting = 'off' OR current_setting('synchronous_standby_names') <> ''))",
+    );
+    let text = match pool {
+        #[cfg(feature = "mysql")]
+        Pool::MySql(_) => &MYSQL,
+        #[cfg(feature = "postgres")]
+        Pool::Postgres(_) => &POSTGRES,
+    };
+    let rows = session.select(text, Vec::new()).await?;
+    rows.iter().map(|row| Ok(String::from_utf8_lossy(row.bytes(0)?).into_owned())).collect()
+}

@@ -1,0 +1,71 @@
+use std::fmt;
+use std::time::Duration;
+
+use super::{OpenError, SqlStore, open};
+
+/// How to open a [`SqlStore`].
+#[derive(Clone)]
+pub struct SqlOptions {
+    pub(super) url: String,
+    pub(super) deadline: Duration,
+    pub(super) lock_timeout: Duration,
+    pub(super) connections: u32,
+}
+
+/// A URL has a password.
+impl fmt::Debug for SqlOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url: _, deadline, lock_timeout, connections } = self;
+        f.debug_struct("SqlOptions")
+            .field("deadline", deadline)
+            .field("lock_timeout", lock_timeout)
+            .field("connections", connections)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SqlOptions {
+    /// The defaults, for the database at `url`: `mysql://USER:PASSWORD@HOST:PORT/DATABASE` (MariaDB too), or
+    /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE`. The database has to exist; its tables are made.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            deadline: Duration::from_secs(5),
+            lock_timeout: Duration::from_secs(2),
+            connections: 8,
+        }
+    }
+
+    /// How long any call may take, its wait for a connection included; then it is `Unavailable`, and its connection is cut. 5 s: as long as a client
+    /// waits for an ack before it resends.
+    #[must_use]
+    pub fn call_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// How long a statement waits for a row that another transaction has locked, in whole seconds where the database is MySQL; then the call is
+    /// `Unavailable`. 2 s: less than the deadline, so that the error names the cause.
+    #[must_use]
+    pub fn lock_timeout(mut self, timeout: Duration) -> Self {
+        self.lock_timeout = timeout;
+        self
+    }
+
+    /// How many connections are open at most, at least 1. 8: a batch keeps one busy, and a database with so few processors as connections does not
+    /// gain by more. The database's own limit has to allow for all servers together.
+    #[must_use]
+    pub fn connections(mut self, connections: u32) -> Self {
+        self.connections = connections.max(1);
+        self
+    }
+
+    /// Opens the database: makes or migrates its tables, which several servers may do at the same time, and warns if a setting of the database's lets
+    /// it lose what it has committed.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open(self) -> Result<SqlStore, OpenError> {
+        open::open(self).await
+    }
+}

@@ -1,0 +1,40 @@
+use std::time::Duration;
+
+use im_core::storage::StoreError;
+
+use super::driver::Pool;
+use super::{Fault, OpenError, SqlOptions};
+
+/// A [`Store`](im_core::storage::Store) in a MySQL, MariaDB or PostgreSQL database, which any number of servers may share.
+///
+/// Needs a tokio runtime with time enabled. Share it as `Arc<SqlStore>`.
+#[derive(Debug)]
+pub struct SqlStore {
+    pub(super) pool: Pool,
+    pub(super) deadline: Duration,
+}
+
+impl SqlStore {
+    /// Opens the database at `url` with the default options; see [`SqlOptions::new`].
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open(url: impl Into<String>) -> Result<Self, OpenError> {
+        SqlOptions::new(url).open().await
+    }
+
+    /// Waits for the calls that run, then closes all connections. Calls after it are `Unavailable`.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// Bounds a call in time and puts its failure into the store's words.
+    pub(super) async fn within<T>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, StoreError> {
+        let outcome = tokio::time::timeout(self.deadline, call).await;
+        outcome.unwrap_or(Err(Fault::DeadlinePassed)).map_err(|fault| fault.into_error(operation))
+    }
+}

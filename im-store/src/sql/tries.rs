@@ -1,0 +1,36 @@
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use super::Fault;
+
+/// A transaction is tried so often.
+const MOST: u32 = 8;
+
+/// Before it is tried the second time it waits for a random part of this; before each later time, of twice as much.
+const FIRST_WAIT: Duration = Duration::from_millis(4);
+
+/// How often a transaction that loses against others was tried.
+#[derive(Debug, Default)]
+pub(super) struct Tries {
+    done: u32,
+    jitter: RandomState,
+}
+
+impl Tries {
+    /// Waits before the next try; when there were enough, gives the fault back.
+    pub(super) async fn wait(&mut self, fault: Fault) -> Result<(), Fault> {
+        self.done += 1;
+        if self.done >= MOST {
+            return Err(fault);
+        }
+        let most = FIRST_WAIT * 2_u32.pow(self.done - 1);
+        let part = self.jitter.hash_one(self.done) % 1_000;
+        tracing::debug!(
+            error = &fault as &dyn std::error::Error,
+            tries = self.done,
+            "a transaction is tried again"
+        );
+        tokio::time::sleep(most * u32::try_from(part).unwrap_or(0) / 1_000).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,109 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use im_core::storage::Store;
+use im_core::testing::conformance::StoreBench;
+use im_store::sql::{SqlOptions, SqlStore};
+use im_test_servers::{MariaDb, Postgres};
+use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection};
+use tokio::sync::Mutex;
+
+/// Which database.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    MySql,
+    Postgres,
+}
+
+/// A new database of its own on the server that all tests share.
+pub(crate) fn database(kind: Kind, name: &str) -> String {
+    match kind {
+        Kind::MySql => MariaDb::shared().database(name),
+        Kind::Postgres => Postgres::shared().database(name),
+    }
+}
+
+/// Somebody who holds locks.
+enum Intruder {
+    MySql(MySqlConnection),
+    Postgres(PgConnection),
+}
+
+impl Intruder {
+    /// Keeps everybody from writing to what appends write to.
+    async fn enter(kind: Kind, url: &str) -> Self {
+        match kind {
+            Kind::MySql => {
+                let mut connection = MySqlConnection::connect(url).await.unwrap();
+                connection.execute("LOCK TABLES owners READ, messages READ").await.unwrap();
+                Self::MySql(connection)
+            }
+            Kind::Postgres => {
+                let mut connection = PgConnection::connect(url).await.unwrap();
+                connection
+                    .execute(AssertSqlSafe("BEGIN; LOCK TABLE owners IN EXCLUSIVE MODE"))
+                    .await
+                    .unwrap();
+                Self::Postgres(connection)
+            }
+        }
+    }
+
+    async fn leave(self) {
+        match self {
+            Self::MySql(connection) => connection.close().await.unwrap(),
+            Self::Postgres(connection) => connection.close().await.unwrap(),
+        }
+    }
+}
+
+/// A store in a database of its own.
+pub(crate) struct SqlBench {
+    kind: Kind,
+    url: String,
+    open: Mutex<Option<Arc<SqlStore>>>,
+    intruder: Mutex<Option<Intruder>>,
+}
+
+impl SqlBench {
+    pub(crate) fn new(kind: Kind) -> Self {
+        let url = database(kind, "conformance");
+        Self { kind, url, open: Mutex::default(), intruder: Mutex::default() }
+    }
+
+    fn options(&self) -> SqlOptions {
+        SqlOptions::new(&self.url).connections(4).lock_timeout(Duration::from_millis(50))
+    }
+
+    async fn close(&self) {
+        if let Some(store) = self.open.lock().await.take() {
+            store.close().await;
+        }
+    }
+}
+
+#[async_trait]
+impl StoreBench for SqlBench {
+    async fn open(&self) -> Arc<dyn Store> {
+        let store = Arc::new(self.options().open().await.unwrap());
+        *self.open.lock().await = Some(store.clone());
+        store
+    }
+
+    async fn reopen(&self) -> Arc<dyn Store> {
+        self.close().await;
+        self.open().await
+    }
+
+    async fn fail_writes(&self, failing: bool) -> bool {
+        let mut intruder = self.intruder.lock().await;
+        if let Some(intruder) = intruder.take() {
+            intruder.leave().await;
+        }
+        if failing {
+            *intruder = Some(Intruder::enter(self.kind, &self.url).await);
+        }
+        true
+    }
+}

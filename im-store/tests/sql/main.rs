@@ -1,0 +1,25 @@
+//! The stores in database servers: the conformance suite, and what servers that share a database do to each other.
+#![cfg(all(feature = "mysql", feature = "postgres"))]
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod bench;
+
+use bench::{Kind, SqlBench};
+use im_core::testing::conformance::run_store_suite;
+
+async fn conforms(kind: Kind) {
+    let report = run_store_suite(|| SqlBench::new(kind)).await;
+    assert!(report.passed(), "{report}");
+    assert!(report.not_tried.is_empty(), "{report}");
+    assert!(report.cases >= 60, "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_store_in_mariadb_conforms() {
+    conforms(Kind::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_store_in_postgresql_conforms() {
+    conforms(Kind::Postgres).await;
+}
