@@ -31,6 +31,8 @@ assert_eq!(heads[0].head.0, 0, "nobody has written to alice yet");
 ```"#
 )]
 
+#[cfg(any(feature = "sqlite", feature = "mysql", feature = "postgres"))]
+mod export;
 #[cfg(any(feature = "sqlite", feature = "log"))]
 mod file;
 #[cfg(any(feature = "sqlite", feature = "log"))]

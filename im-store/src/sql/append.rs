@@ -107,7 +107,7 @@ async fn msgids_taken(session: &mut Session, owners: &Owners, posts: &[Post]) ->
     Ok(taken)
 }
 
-static NEW_OWNERS: Insert = Insert::new(
+pub(super) static NEW_OWNERS: Insert = Insert::new(
     "owners",
     &["name"],
     Both { mysql: "ON DUPLICATE KEY UPDATE id = id", postgres: "ON CONFLICT DO NOTHING" },

@@ -103,7 +103,7 @@ async fn move_cursors(
     Ok(answers)
 }
 
-fn key(owners: &Owners, uid: &[u8], timeline: &[u8], device: &DeviceId) -> Option<Key> {
+pub(super) fn key(owners: &Owners, uid: &[u8], timeline: &[u8], device: &DeviceId) -> Option<Key> {
     Some((owners.get(uid)?.id, owners.get(timeline)?.id, device.as_str().as_bytes().to_vec()))
 }
 

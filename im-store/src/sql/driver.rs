@@ -109,6 +109,10 @@ impl Row {
     pub(super) fn bytes(&self, at: usize) -> Result<&[u8], Fault> {
         Ok(column!(self, at)?)
     }
+
+    pub(super) fn maybe_bytes(&self, at: usize) -> Result<Option<&[u8]>, Fault> {
+        Ok(column!(self, at)?)
+    }
 }
 
 impl Pool {
@@ -123,17 +127,10 @@ impl Pool {
         Ok(Session { link: Some(link) })
     }
 
-    /// A connection in a transaction, in which every statement sees what is committed when it starts.
+    /// A connection in a transaction.
     pub(super) async fn begin(&self) -> Result<Session, Fault> {
         let mut session = self.session().await?;
-        let begin = match self {
-            // The isolation level is the connection's.
-            #[cfg(feature = "mysql")]
-            Self::MySql(_) => "BEGIN",
-            #[cfg(feature = "postgres")]
-            Self::Postgres(_) => "BEGIN ISOLATION LEVEL READ COMMITTED",
-        };
-        session.run(begin).await?;
+        session.begin().await?;
         Ok(session)
     }
 
@@ -188,6 +185,57 @@ macro_rules! on_link {
 }
 
 impl Session {
+    /// Begins a transaction, in which every statement sees what is committed when it starts.
+    pub(super) async fn begin(&mut self) -> Result<(), Fault> {
+        let begin = match &self.link {
+            // The isolation level is the connection's.
+            #[cfg(feature = "mysql")]
+            Some(Link::MySql(_)) => "BEGIN",
+            #[cfg(feature = "postgres")]
+            Some(Link::Postgres(_)) => "BEGIN ISOLATION LEVEL READ COMMITTED",
+            None => return Err(Fault::Closed),
+        };
+        self.run(begin).await
+    }
+
+    /// Takes the lock of an import, which lasts as long as the connection; `false` if another has it and does not end.
+    pub(super) async fn lock_import(&mut self) -> Result<bool, Fault> {
+        #[cfg(feature = "mysql")]
+        static MYSQL: Text =
+            Text::new("SELECT CAST(GET_LOCK(CONCAT('im-store ', MD5(DATABASE())), 5) AS SIGNED)");
+        // 0x696D: "im". Waits for the connection's lock_timeout.
+        #[cfg(feature = "postgres")]
+        static POSTGRES: Text = Text::new("SELECT 1::BIGINT FROM pg_advisory_lock(26989)");
+        let text = match &self.link {
+            #[cfg(feature = "mysql")]
+            Some(Link::MySql(_)) => &MYSQL,
+            #[cfg(feature = "postgres")]
+            Some(Link::Postgres(_)) => &POSTGRES,
+            None => return Err(Fault::Closed),
+        };
+        match self.select(text, Vec::new()).await {
+            Ok(rows) => Ok(rows.first().map(|row| row.maybe_int(0)).transpose()?.flatten() == Some(1)),
+            Err(fault) if fault.is_locked() => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Removes every row but the one of `store_state`.
+    pub(super) async fn empty(&mut self) -> Result<(), Fault> {
+        for text in [
+            "TRUNCATE TABLE entries",
+            "TRUNCATE TABLE messages",
+            "TRUNCATE TABLE conversations",
+            "TRUNCATE TABLE cursors",
+            "TRUNCATE TABLE nodes",
+            "TRUNCATE TABLE owners",
+            "TRUNCATE TABLE announced",
+        ] {
+            self.run(text).await?;
+        }
+        Ok(())
+    }
+
     /// Runs a statement without arguments.
     pub(super) async fn run(&mut self, text: &'static str) -> Result<(), Fault> {
         on_link!(self, connection => {

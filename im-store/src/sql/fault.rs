@@ -54,7 +54,26 @@ impl Fault {
         let Self::Driver(error) = self else { return false };
         self.is_twice() || code(error).is_some_and(|code| CONFLICTS.contains(&code.as_str()))
     }
+
+    /// Whether another held a lock for too long.
+    pub(super) fn is_locked(&self) -> bool {
+        let Self::Driver(error) = self else { return false };
+        code(error).is_some_and(|code| code == LOCKED)
+    }
+
+    /// Which unique index of those that concern posts has a row already.
+    pub(super) fn index(&self) -> Option<&'static str> {
+        let Self::Driver(error) = self else { return None };
+        let error = error.as_database_error().filter(|error| error.is_unique_violation())?;
+        // MySQL only says it in its text: … for key 'entries.entries_msgid'.
+        let text = error.constraint().unwrap_or(error.message());
+        let known = ["messages_send_key", "entries_msgid"];
+        Some(known.into_iter().find(|name| text.contains(name)).unwrap_or("another"))
+    }
 }
+
+/// PostgreSQL's lock that was not to be had in time.
+const LOCKED: &str = "55P03";
 
 /// PostgreSQL's deadlock and failed serialization; MySQL's and MariaDB's deadlock (SQLSTATE 40001 too), and MariaDB's record that changed since it
 /// was read.

@@ -33,7 +33,11 @@ mod driver;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod epochs;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
+mod export;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 mod fault;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod import;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod lookup;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
@@ -58,6 +62,8 @@ mod tries;
 
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 use fault::Fault;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+pub use import::SqlImport;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 pub use open::OpenError;
 #[cfg(any(feature = "mysql", feature = "postgres"))]

@@ -33,6 +33,9 @@ pub enum OpenError {
     /// A copy into it was begun and not finished.
     #[error("the database is an unfinished copy: copy again, which begins anew, or drop it")]
     Unfinished,
+    /// Another process copies into it.
+    #[error("the database is being copied into by another process")]
+    BeingFilled,
     /// It holds something, and is to be copied into.
     #[error("the database holds a store already: copy into another, or drop its tables")]
     NotEmpty,

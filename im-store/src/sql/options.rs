@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{OpenError, SqlStore, open};
+use super::{OpenError, SqlImport, SqlStore, import, open};
 
 /// How to open a [`SqlStore`].
 #[derive(Clone)]
@@ -67,5 +67,14 @@ impl SqlOptions {
     /// [`OpenError`].
     pub async fn open(self) -> Result<SqlStore, OpenError> {
         open::open(self).await
+    }
+
+    /// Begins an import into the database, and makes its tables. One that holds nothing will do; of an earlier import that was not finished, everything
+    /// is removed. No server may have it open. Only the URL of the options is used.
+    ///
+    /// # Errors
+    /// [`OpenError`], with [`OpenError::NotEmpty`] for a store that holds something.
+    pub async fn import(self) -> Result<SqlImport, OpenError> {
+        import::begin(self).await
     }
 }

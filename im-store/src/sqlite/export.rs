@@ -3,8 +3,7 @@ use futures::TryStreamExt;
 use im_core::id::{DeviceId, NodeId, Uid, Version};
 use im_core::message::{Digest, Message, Target, TimelineId};
 use im_core::storage::{
-    CursorAck, Export, ExportPage, Exported, Head, HeldNode, Place, Position, Row, RowKind, StoreError,
-    StoredPost,
+    CursorAck, Export, ExportPage, Exported, Head, HeldNode, Place, Row, RowKind, StoreError, StoredPost,
 };
 use im_core::time::Timestamp;
 use sqlx::Row as _;
@@ -13,6 +12,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::rows::Query;
 use super::{Fault, SqliteStore, read};
+use crate::export::{After, Draft};
 use crate::name;
 
 pub(super) const TIMELINES: &str =
@@ -36,130 +36,57 @@ pub(super) const NODES: &str =
 impl Export for SqliteStore {
     async fn export(&self, page: ExportPage) -> Result<Exported, StoreError> {
         let exported = async {
-            let after = page.after.as_ref().map(After::parse).transpose()?;
-            let mut draft = Draft::new(&page);
-            draft.fill(&mut *self.readers.acquire().await?, after.unwrap_or_default()).await?;
-            Ok(draft.exported)
+            let after = After::of(&page).ok_or(Fault::BadRow("the position of an export"))?;
+            fill(&mut *self.readers.acquire().await?, after, Draft::new(&page)).await
         };
         self.within("export", exported).await
     }
 }
 
-/// The row after which a page begins.
-#[derive(Clone, Debug, Default)]
-struct After {
-    kind: RowKind,
-    /// The owner, the message, the cursor's user, or the node.
-    number: i64,
-    timeline: i64,
-    device: Vec<u8>,
+/// Takes one kind after the other, until the page is full or nothing is left.
+async fn fill(
+    connection: &mut SqliteConnection,
+    mut after: After,
+    mut draft: Draft,
+) -> Result<Exported, Fault> {
+    while !fill_with_kind(connection, &after, &mut draft).await? {
+        after = match after.next_kind() {
+            Some(next) => next,
+            None => return Ok(draft.last()),
+        };
+    }
+    Ok(draft.full())
 }
 
-impl After {
-    /// The first row of a kind. Numbers of owners and messages begin at 1, those of nodes at 0.
-    fn nothing_of(kind: RowKind) -> Self {
-        Self { kind, number: -1, ..Self::default() }
-    }
-
-    fn to_position(&self) -> Position {
-        let kind = match self.kind {
-            RowKind::Timeline => 0,
-            RowKind::Post => 1,
-            RowKind::Cursor => 2,
-            _ => 3,
-        };
-        Position(
-            [&[kind][..], &self.number.to_be_bytes(), &self.timeline.to_be_bytes(), &self.device].concat(),
-        )
-    }
-
-    fn parse(position: &Position) -> Result<Self, Fault> {
-        let parse = |bytes: &[u8]| {
-            let (kind, rest) = bytes.split_first()?;
-            let kind = *[RowKind::Timeline, RowKind::Post, RowKind::Cursor, RowKind::Node]
-                .get(usize::from(*kind))?;
-            let (number, rest) = rest.split_first_chunk()?;
-            let (timeline, device) = rest.split_first_chunk()?;
-            let (number, timeline) = (i64::from_be_bytes(*number), i64::from_be_bytes(*timeline));
-            Some(Self { kind, number, timeline, device: device.to_vec() })
-        };
-        parse(&position.0).ok_or(Fault::BadRow("the position of an export"))
-    }
-}
-
-/// A page in the making.
-struct Draft {
-    exported: Exported,
-    limit: usize,
-    bytes_left: usize,
-    /// The last row so far.
-    last: After,
-}
-
-impl Draft {
-    fn new(page: &ExportPage) -> Self {
-        let (limit, bytes_left) = (page.limit.max(1), page.max_bytes);
-        Self { exported: Exported::default(), limit, bytes_left, last: After::default() }
-    }
-
-    /// Takes one kind after the other, until the page is full or nothing is left.
-    async fn fill(&mut self, connection: &mut SqliteConnection, mut after: After) -> Result<(), Fault> {
-        while !self.fill_with_kind(connection, &after).await? {
-            after = match after.kind {
-                RowKind::Timeline => After::nothing_of(RowKind::Post),
-                RowKind::Post => After::nothing_of(RowKind::Cursor),
-                RowKind::Cursor => After::nothing_of(RowKind::Node),
-                _ => return Ok(()),
-            };
+/// Whether the page is full.
+async fn fill_with_kind(
+    connection: &mut SqliteConnection,
+    after: &After,
+    draft: &mut Draft,
+) -> Result<bool, Fault> {
+    let number = after.number;
+    let (query, decode): (Query, Decode) = match after.kind {
+        RowKind::Timeline => (sqlx::query(TIMELINES).bind(number), timeline),
+        RowKind::Post => (sqlx::query(POSTS).bind(number), post),
+        RowKind::Cursor => {
+            let query = sqlx::query(CURSORS).bind(number);
+            (query.bind(after.timeline).bind(after.device.clone()), cursor)
         }
-        Ok(())
-    }
-
-    /// Whether the page is full.
-    async fn fill_with_kind(
-        &mut self,
-        connection: &mut SqliteConnection,
-        after: &After,
-    ) -> Result<bool, Fault> {
-        let number = after.number;
-        let (query, decode): (Query, Decode) = match after.kind {
-            RowKind::Timeline => (sqlx::query(TIMELINES).bind(number), timeline),
-            RowKind::Post => (sqlx::query(POSTS).bind(number), post),
-            RowKind::Cursor => {
-                let query = sqlx::query(CURSORS).bind(number);
-                (query.bind(after.timeline).bind(after.device.clone()), cursor)
-            }
-            _ => (sqlx::query(NODES).bind(number), node),
-        };
-        // One more than there is room for, to see whether anything is left.
-        let limit = self.limit.saturating_sub(self.exported.rows.len()).saturating_add(1);
-        let mut rows = query.bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch(connection);
-        while let Some(row) = rows.try_next().await? {
-            let (decoded, number) = (decode(&row)?, row.try_get(0)?);
-            if !self.take(decoded) {
-                self.exported.next = Some(self.last.to_position());
-                return Ok(true);
-            }
-            self.last = After { kind: after.kind, number, ..After::default() };
-            if after.kind == RowKind::Cursor {
-                self.last.timeline = row.try_get(1)?;
-                self.last.device = row.try_get(2)?;
-            }
+        _ => (sqlx::query(NODES).bind(number), node),
+    };
+    let limit = i64::try_from(draft.wanted()).unwrap_or(i64::MAX);
+    let mut rows = query.bind(limit).fetch(connection);
+    while let Some(row) = rows.try_next().await? {
+        let mut there = After { kind: after.kind, number: row.try_get(0)?, ..After::default() };
+        if after.kind == RowKind::Cursor {
+            there.timeline = row.try_get(1)?;
+            there.device = row.try_get(2)?;
         }
-        Ok(false)
-    }
-
-    /// Whether there was room for a row.
-    fn take(&mut self, row: Row) -> bool {
-        let rows = &mut self.exported.rows;
-        let bytes = self.bytes_left.checked_sub(row.size());
-        if !rows.is_empty() && (rows.len() >= self.limit || bytes.is_none()) {
-            return false;
+        if !draft.take(decode(&row)?, there) {
+            return Ok(true);
         }
-        self.bytes_left = bytes.unwrap_or(0);
-        rows.push(row);
-        true
     }
+    Ok(false)
 }
 
 type Decode = fn(&SqliteRow) -> Result<Row, Fault>;

@@ -2,8 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use im_core::storage::Store;
-use im_core::testing::conformance::StoreBench;
+use im_core::storage::{Exportable, Import, Store};
+use im_core::testing::conformance::{Refused, StoreBench, TransferBench};
 use im_store::sql::{SqlOptions, SqlStore};
 use im_test_servers::{MariaDb, Postgres};
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection};
@@ -93,7 +93,7 @@ impl StoreBench for SqlBench {
 
     async fn reopen(&self) -> Arc<dyn Store> {
         self.close().await;
-        self.open().await
+        StoreBench::open(self).await
     }
 
     async fn fail_writes(&self, failing: bool) -> bool {
@@ -105,5 +105,20 @@ impl StoreBench for SqlBench {
             *intruder = Some(Intruder::enter(self.kind, &self.url).await);
         }
         true
+    }
+}
+
+#[async_trait]
+impl TransferBench for SqlBench {
+    async fn open(&self) -> Result<Arc<dyn Exportable>, Refused> {
+        self.close().await;
+        let store = Arc::new(self.options().open().await?);
+        *self.open.lock().await = Some(store.clone());
+        Ok(store)
+    }
+
+    async fn import(&self) -> Result<Box<dyn Import>, Refused> {
+        self.close().await;
+        Ok(Box::new(self.options().import().await?))
     }
 }

@@ -5,7 +5,7 @@
 mod bench;
 
 use bench::{Kind, SqlBench};
-use im_core::testing::conformance::run_store_suite;
+use im_core::testing::conformance::{run_store_suite, run_transfer_suite};
 
 async fn conforms(kind: Kind) {
     let report = run_store_suite(|| SqlBench::new(kind)).await;
@@ -22,4 +22,21 @@ async fn the_store_in_mariadb_conforms() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_store_in_postgresql_conforms() {
     conforms(Kind::Postgres).await;
+}
+
+async fn conforms_when_copied(kind: Kind) {
+    let report = run_transfer_suite(|| SqlBench::new(kind)).await;
+    assert!(report.passed(), "{report}");
+    assert!(report.not_tried.is_empty(), "{report}");
+    assert!(report.cases >= 30, "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_store_in_mariadb_conforms_when_it_is_copied() {
+    conforms_when_copied(Kind::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_store_in_postgresql_conforms_when_it_is_copied() {
+    conforms_when_copied(Kind::Postgres).await;
 }
