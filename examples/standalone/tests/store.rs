@@ -12,6 +12,7 @@ use im_core::storage::{CursorAck, Cursors as _, Nodes as _, Post, Timelines as _
 use im_core::time::Timestamp;
 use im_proto::CmdId;
 use im_store::sqlite::SqliteStore;
+use im_test_servers::{MariaDb, Postgres};
 
 fn command(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_im-standalone"));
@@ -137,8 +138,8 @@ fn what_cannot_be_copied_is_named_and_nothing_is_made() {
         (["sqlite:full", "sqlite:new.db"], 1, "there is no store at sqlite:full"),
         (["sqlite:text.db", "sqlite:new.db"], 1, "text.db is damaged or no database of this library"),
         (["sqlite:a.db", "sqlite:no-dir/new.db"], 1, "no-dir/new.db"),
-        (["sqlite:a.db", "sqlite:"], 2, "expected log:DIR or sqlite:FILE"),
-        (["a.db", "sqlite:new.db"], 2, "expected log:DIR or sqlite:FILE"),
+        (["sqlite:a.db", "sqlite:"], 2, "expected log:DIR, sqlite:FILE, mysql:"),
+        (["a.db", "sqlite:new.db"], 2, "expected log:DIR, sqlite:FILE, mysql:"),
     ];
     for (stores, expected, named) in cases {
         let (code, out, err) = run(dir.path(), &["copy", stores[0], stores[1]]);
@@ -208,4 +209,36 @@ fn a_copy_without_room_says_what_to_do() {
         assert!(said.contains("after making room"), "{said}");
         assert!(run(dir.path(), &["stat", to]).2.contains("is an unfinished copy"));
     }
+}
+
+#[test]
+fn a_copy_goes_through_every_kind_of_store_and_stays_equal() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(&dir.path().join("a.db"), 700);
+    let (mariadb, postgres) = (MariaDb::shared().database("copy"), Postgres::shared().database("copy"));
+    for [from, to] in [["sqlite:a.db", &mariadb], [&*mariadb, &postgres], [&*postgres, "log:b"]] {
+        let (code, out, err) = run(dir.path(), &["copy", from, to]);
+        assert_eq!(code, Some(0), "{from} {to}: {out}{err}");
+        assert_eq!(out.lines().count(), 2, "{out}");
+        assert_eq!(out.matches("users=7 groups=0 messages=700 entries=1295").count(), 2, "{out}");
+    }
+    let (code, out, _) = run(dir.path(), &["verify", "sqlite:a.db", "log:b"]);
+    assert_eq!(code, Some(0), "{out}");
+    let (code, _, err) = run(dir.path(), &["copy", "sqlite:a.db", &postgres]);
+    assert_eq!(code, Some(1), "it is full");
+    assert!(err.contains("copy into another, or drop its tables"), "{err}");
+}
+
+#[test]
+fn migrating_makes_the_tables_once_and_says_no_password() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = Postgres::shared().database("migrate");
+    for _ in 0..2 {
+        let (code, out, err) = run(dir.path(), &["migrate", &database]);
+        assert_eq!((code, out), (Some(0), format!("migrated store={database}\n")), "{err}");
+    }
+    let url = "postgres://im:opensesame@127.0.0.1:1/im";
+    let (code, out, err) = run(dir.path(), &["migrate", url]);
+    assert_eq!((code, out), (Some(1), String::new()));
+    assert!(err.contains("cannot open the database") && !err.contains("opensesame"), "{err}");
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use im_core::storage::{Exportable, Import, Store};
 use im_store::log::{LogOptions, LogStore};
+use im_store::sql::{SqlOptions, SqlStore};
 use im_store::sqlite::{SqliteOptions, SqliteStore};
 use serde::{Deserialize, Serialize};
 
@@ -21,11 +22,13 @@ const DEADLINE: Duration = Duration::from_secs(300);
 pub(crate) enum Location {
     Log(PathBuf),
     Sqlite(PathBuf),
+    /// The URL of a database.
+    Sql(String),
 }
 
 /// What no store is called.
 #[derive(Debug, thiserror::Error)]
-#[error("expected log:DIR or sqlite:FILE")]
+#[error("expected log:DIR, sqlite:FILE, mysql://USER:PASSWORD@HOST:PORT/DATABASE or postgres://…")]
 pub(crate) struct NoSuchLocation;
 
 /// Why a store was not opened.
@@ -35,6 +38,8 @@ pub(crate) enum OpenError {
     Log(#[from] im_store::log::OpenError),
     #[error(transparent)]
     Sqlite(#[from] im_store::sqlite::OpenError),
+    #[error(transparent)]
+    Sql(#[from] im_store::sql::OpenError),
 }
 
 impl FromStr for Location {
@@ -44,23 +49,39 @@ impl FromStr for Location {
         match text.split_once(':') {
             Some(("log", dir)) if !dir.is_empty() => Ok(Self::Log(dir.into())),
             Some(("sqlite", file)) if !file.is_empty() => Ok(Self::Sqlite(file.into())),
+            Some(("mysql" | "postgres", rest)) if rest.starts_with("//") => Ok(Self::Sql(text.to_owned())),
             _ => Err(NoSuchLocation),
         }
     }
 }
 
+/// Without a password.
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Log(dir) => write!(f, "log:{}", dir.display()),
             Self::Sqlite(file) => write!(f, "sqlite:{}", file.display()),
+            Self::Sql(url) => f.write_str(&without_password(url)),
         }
     }
 }
 
+/// A URL without its password, and without its parameters, which may have one too.
+fn without_password(url: &str) -> String {
+    let url = url.split('?').next().unwrap_or_default();
+    let Some((before, host)) = url.rsplit_once('@') else { return url.to_owned() };
+    let (scheme, user) = before.split_once("://").unwrap_or_default();
+    let user = user.split(':').next().unwrap_or_default();
+    format!("{scheme}://{user}@{host}")
+}
+
+/// With the password: for layers of settings.
 impl From<Location> for String {
     fn from(location: Location) -> Self {
-        location.to_string()
+        match location {
+            Location::Sql(url) => url,
+            file => file.to_string(),
+        }
     }
 }
 
@@ -73,16 +94,15 @@ impl TryFrom<String> for Location {
 }
 
 impl Location {
-    fn path(&self) -> &Path {
-        match self {
-            Self::Log(path) | Self::Sqlite(path) => path,
-        }
-    }
-
-    /// Whether both name the same file, by whatever path.
+    /// Whether both name the same store, a file by whatever path.
     pub(super) fn is(&self, other: &Self) -> bool {
         let file = |path: &Path| path.metadata().ok().map(|file| (file.dev(), file.ino()));
-        file(self.path()).is_some_and(|this| Some(this) == file(other.path()))
+        match (self, other) {
+            (Self::Log(this) | Self::Sqlite(this), Self::Log(other) | Self::Sqlite(other)) => {
+                file(this).is_some_and(|this| Some(this) == file(other))
+            }
+            _ => self == other,
+        }
     }
 
     /// The store of a server that was told of none: a log in its data directory, unless that has only a database from before logs were the
@@ -112,6 +132,8 @@ impl Location {
         match self {
             Self::Log(path) => path.join("log").is_dir(),
             Self::Sqlite(path) => path.is_file(),
+            // Only the database knows; opening it says what is wrong.
+            Self::Sql(_) => true,
         }
     }
 
@@ -120,6 +142,7 @@ impl Location {
         match self {
             Self::Log(path) => Ok(Opened::Log(Arc::new(LogStore::open(path).await?))),
             Self::Sqlite(path) => Ok(Opened::Sqlite(Arc::new(SqliteStore::open(path).await?))),
+            Self::Sql(url) => Ok(Opened::Sql(Arc::new(SqlStore::open(url).await?))),
         }
     }
 
@@ -137,6 +160,10 @@ impl Location {
                 let opened = SqliteOptions::new(path).call_deadline(DEADLINE).open().await;
                 Ok(Opened::Sqlite(Arc::new(opened.map_err(OpenError::from)?)))
             }
+            Self::Sql(url) => {
+                let opened = SqlOptions::new(url).call_deadline(DEADLINE).open().await;
+                Ok(Opened::Sql(Arc::new(opened.map_err(OpenError::from)?)))
+            }
         }
     }
 
@@ -145,6 +172,7 @@ impl Location {
         match self {
             Self::Log(path) => Ok(Box::new(LogOptions::new(path).import().await?)),
             Self::Sqlite(path) => Ok(Box::new(SqliteOptions::new(path).import().await?)),
+            Self::Sql(url) => Ok(Box::new(SqlOptions::new(url).import().await?)),
         }
     }
 }
@@ -153,6 +181,7 @@ impl Location {
 pub(crate) enum Opened {
     Log(Arc<LogStore>),
     Sqlite(Arc<SqliteStore>),
+    Sql(Arc<SqlStore>),
 }
 
 impl Opened {
@@ -160,6 +189,7 @@ impl Opened {
         match self {
             Self::Log(store) => &**store,
             Self::Sqlite(store) => &**store,
+            Self::Sql(store) => &**store,
         }
     }
 
@@ -168,6 +198,7 @@ impl Opened {
         match self {
             Self::Log(store) => store.clone(),
             Self::Sqlite(store) => store.clone(),
+            Self::Sql(store) => store.clone(),
         }
     }
 
@@ -175,6 +206,33 @@ impl Opened {
         match self {
             Self::Log(store) => store.close().await,
             Self::Sqlite(store) => store.close().await,
+            Self::Sql(store) => store.close().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_location_is_shown_without_its_password_and_kept_with_it() {
+        for (url, shown) in [
+            ("mysql://im:p@ss:w/o@db:3306/im?ssl-mode=required", "mysql://im@db:3306/im"),
+            ("postgres://im:secret@db/im", "postgres://im@db/im"),
+            ("postgres://db/im?password=secret", "postgres://db/im"),
+            ("log:im-data/store", "log:im-data/store"),
+        ] {
+            let location: Location = url.parse().expect("a location");
+            assert_eq!(location.to_string(), shown);
+            assert_eq!(String::from(location), url);
+        }
+    }
+
+    #[test]
+    fn what_is_no_location_is_told() {
+        for text in ["", "log:", "sqlite:", "mysql:db", "redis://db", "im.db"] {
+            assert!(text.parse::<Location>().is_err(), "{text:?}");
         }
     }
 }

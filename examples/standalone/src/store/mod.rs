@@ -22,7 +22,7 @@ pub(crate) struct StoreArgs {
     command: StoreCommand,
 }
 
-/// A store is named by its kind and its place: log:DIR or sqlite:FILE. No server may be running on it.
+/// A store is named by its kind and its place: log:DIR, sqlite:FILE, or the URL of a database. No server may be running on it.
 #[derive(Debug, Subcommand)]
 enum StoreCommand {
     /// Copies a store into a new one, of whatever kind, and compares the two.
@@ -49,6 +49,11 @@ enum StoreCommand {
         /// The store.
         store: Location,
     },
+    /// Makes or changes a store's tables for this version, and nothing else. A server does the same when it starts, if its database user may.
+    Migrate {
+        /// The store.
+        store: Location,
+    },
 }
 
 /// Two stores answer differently.
@@ -64,6 +69,7 @@ pub(crate) async fn run(args: &StoreArgs) -> ExitCode {
         StoreCommand::Copy { from, to, no_verify } => copy::run(from, to, !no_verify).await,
         StoreCommand::Verify { first, second } => verify::run(first, second).await,
         StoreCommand::Stat { store } => stat::run(store).await,
+        StoreCommand::Migrate { store } => migrate(store).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -73,4 +79,10 @@ pub(crate) async fn run(args: &StoreArgs) -> ExitCode {
             output::complain(&failure, code)
         }
     }
+}
+
+async fn migrate(location: &Location) -> Result<(), Failure> {
+    location.serve().await?.close().await;
+    output::line(&format!("migrated store={location}"))?;
+    Ok(())
 }

@@ -12,6 +12,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
+use im_test_servers::{MariaDb, Postgres};
+
 use super::programs::{Server, chat, free_port, token};
 
 /// The GNU General Public License, version 3: 674 lines, some of them empty.
@@ -40,6 +42,24 @@ fn a_text_survives_kills_in_a_database_too() {
     for run in 0..RUNS / 2 {
         survives("sqlite", 1, seed() + run);
         survives("sqlite", 64, seed() + 1_000 + run);
+    }
+}
+
+#[test]
+fn a_text_survives_kills_over_mariadb() {
+    survives_over(|| MariaDb::shared().database("kills"));
+}
+
+#[test]
+fn a_text_survives_kills_over_postgresql() {
+    survives_over(|| Postgres::shared().database("kills"));
+}
+
+/// Every run has a database of its own.
+fn survives_over(database: impl Fn() -> String) {
+    for run in 0..RUNS / 2 {
+        survives(&database(), 1, seed() + run);
+        survives(&database(), 64, seed() + 1_000 + run);
     }
 }
 

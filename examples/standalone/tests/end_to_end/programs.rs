@@ -56,13 +56,17 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a server with a store of a kind (`log`, `sqlite`) in its data directory, and waits until it is ready.
+    /// Starts a server, and waits until it is ready. Its store is a database, by its URL, or one of a kind (`log`, `sqlite`) in its data directory.
     pub(crate) fn start(data: &Path, address: &str, store: &str) -> Self {
+        let store = match store.contains("://") {
+            true => store.to_owned(),
+            false => format!("{store}:{}", data.join("kept").display()),
+        };
         let mut process = Command::new(STANDALONE)
             .arg("--data")
             .arg(data)
             .args(["--tcp", address])
-            .args(["--store", &format!("{store}:{}", data.join("kept").display())])
+            .env("IM_STORE", store)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
