@@ -7,6 +7,8 @@
 //! | `log` | `log::LogStore` | the same, for speed: a checksummed log with an index of its own |
 //! | `sqlite` | `sqlite_local::SqliteLocalStore` | a client: its timeline and what it has still to send |
 //!
+//! Over any of them: [`layer::sharding`], one store made of several.
+//!
 //! An adapter keeps the contracts of [`im_core::storage`] and is tested with the suite of
 //! `im_core::testing::conformance`, the same one for all.
 #![cfg_attr(
@@ -35,6 +37,7 @@ assert_eq!(heads[0].head.0, 0, "nobody has written to alice yet");
 mod export;
 #[cfg(any(feature = "sqlite", feature = "log"))]
 mod file;
+pub mod layer;
 #[cfg(any(feature = "sqlite", feature = "log"))]
 mod lock;
 #[cfg(feature = "log")]

@@ -1,0 +1,91 @@
+//! One store over several databases: every owner's timeline, keys, conversations and cursors are kept in one of them.
+//!
+//! # Where things are
+//! An owner's [`Bucket`] is a hash of its name, and a [`BucketMap`] says which database has the bucket. A send's key stays with its sender, a cursor with its
+//! timeline; the leases of node numbers and the epoch are kept in the first database. A "database" is any [`Shard`]: several may share a server, in tables of their own.
+//!
+//! # Messages between two databases
+//! The sender's database stores its half together with an intent to store the other; then the receiver's database stores that; then the intent is settled and
+//! the sender is answered. A call that fails in between leaves the intent. Whoever sends next to the same timeline delivers it first, so that the sender's order is kept,
+//! and a [`Sweeper`] delivers what nobody comes back for. A copy is recognised by its msgid, so delivering twice changes nothing.
+//!
+//! A message to a group in another database than its sender's leaves its key with the sender, and goes to the group in the same way: a key is known
+//! wherever it was used.
+//!
+//! # Cost
+//! A batch whose posts stay inside one database is one call. Otherwise each database gets the first halves together, then the second halves: two commits one after
+//! the other and one that settles. Posts that wait for each other (an answer in the same batch as what it answers) add a round.
+
+mod append;
+mod map;
+mod rounds;
+mod scatter;
+mod serve;
+mod sweep;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use im_core::id::Uid;
+use im_core::message::TimelineId;
+use im_core::storage::{Bucket, Shard};
+
+pub use map::{BucketMap, MapError};
+pub use sweep::{SweepLimits, Sweeper, Swept};
+
+/// A [`Store`](im_core::storage::Store) over several databases. See the [module](self).
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use im_core::memory::MemoryStore;
+/// use im_core::storage::Timelines;
+/// use im_store::layer::sharding::{BucketMap, ShardedStore};
+///
+/// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let databases = vec![Arc::new(MemoryStore::default()) as _, Arc::new(MemoryStore::default()) as _];
+/// let store = ShardedStore::new(databases, BucketMap::even(2)?)?;
+/// assert_eq!(store.heads(Vec::new()).await?, []);
+/// # Ok(()) }
+/// ```
+pub struct ShardedStore {
+    databases: Vec<Arc<dyn Shard>>,
+    map: RwLock<Arc<BucketMap>>,
+}
+
+impl ShardedStore {
+    /// A store over `databases`, which `map` names by their place in the list.
+    ///
+    /// # Errors
+    /// [`MapError::NoSuchDatabase`] if the map names one that is not there.
+    pub fn new(databases: Vec<Arc<dyn Shard>>, map: BucketMap) -> Result<Self, MapError> {
+        map.check(databases.len())?;
+        Ok(Self { databases, map: RwLock::new(Arc::new(map)) })
+    }
+
+    /// Where everything is now.
+    pub fn map(&self) -> Arc<BucketMap> {
+        self.map.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl std::fmt::Debug for ShardedStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (databases, map) = (self.databases.len(), self.map().version());
+        f.debug_struct("ShardedStore")
+            .field("databases", &databases)
+            .field("map", &map)
+            .finish_non_exhaustive()
+    }
+}
+
+impl BucketMap {
+    /// The place of the database that keeps a timeline.
+    pub fn database_of(&self, timeline: &TimelineId) -> usize {
+        self.database(Bucket::of(timeline))
+    }
+
+    /// The place of the database that keeps a user's timeline, and the keys of what the user sends.
+    pub fn database_of_user(&self, uid: &Uid) -> usize {
+        self.database(Bucket::of_user(uid))
+    }
+}

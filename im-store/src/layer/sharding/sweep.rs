@@ -1,0 +1,164 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use im_core::id::Version;
+use im_core::ports::Clock;
+use im_core::storage::{Intent, IntentId, Part, Pending, StoreError};
+
+use super::ShardedStore;
+
+/// How a [`Sweeper`] works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SweepLimits {
+    /// How long it rests between two passes. Default 1 s.
+    pub rest: Duration,
+    /// How long it rests at most when databases fail: each failed pass doubles the rest. Default 30 s.
+    pub longest_rest: Duration,
+    /// Intents that it takes at a time. Default 256.
+    pub page: usize,
+}
+
+impl Default for SweepLimits {
+    fn default() -> Self {
+        Self { rest: Duration::from_secs(1), longest_rest: Duration::from_secs(30), page: 256 }
+    }
+}
+
+/// What a pass came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Messages whose second half is stored, and which are settled.
+    pub delivered: usize,
+    /// Those that could not be delivered or settled, or wait behind one.
+    pub failed: usize,
+}
+
+/// Delivers what a crash or a failure left halfway.
+///
+/// A pass takes what was there when the pass before it ended: what is younger is most likely being delivered by whoever stored it.
+#[derive(Debug)]
+pub struct Sweeper {
+    store: Arc<ShardedStore>,
+    limits: SweepLimits,
+    /// For each database the last intent that the pass before saw.
+    seen: Vec<IntentId>,
+}
+
+impl Sweeper {
+    /// A sweeper that has seen nothing yet.
+    pub fn new(store: Arc<ShardedStore>, limits: SweepLimits) -> Self {
+        let seen = vec![IntentId::default(); store.databases.len()];
+        Self { store, limits, seen }
+    }
+
+    /// Sweeps until it is dropped, with rests that are longer while databases fail, and never equal on two servers.
+    pub async fn run(mut self, clock: Arc<dyn Clock>) {
+        let mut rest = self.limits.rest;
+        loop {
+            clock.sleep_until(clock.tick() + jittered(rest)).await;
+            let swept = self.pass().await;
+            rest = match swept.failed {
+                0 => self.limits.rest,
+                failed => {
+                    tracing::warn!(
+                        failed,
+                        delivered = swept.delivered,
+                        "messages wait for their second database"
+                    );
+                    (rest * 2).min(self.limits.longest_rest)
+                }
+            };
+        }
+    }
+
+    /// One pass over every database.
+    ///
+    /// # Cancel safety
+    /// Dropping it leaves each message delivered or not; the next pass goes on.
+    pub async fn pass(&mut self) -> Swept {
+        let mut swept = Swept::default();
+        for database in 0..self.seen.len() {
+            if self.sweep(database, &mut swept).await.is_err() {
+                swept.failed += 1;
+            }
+        }
+        swept
+    }
+
+    async fn sweep(&mut self, database: usize, swept: &mut Swept) -> Result<(), StoreError> {
+        let until = self.seen[database];
+        let mut after = IntentId::default();
+        let mut down = BTreeSet::new();
+        loop {
+            let source = &self.store.databases[database];
+            let mut page = source.intents(Pending::After(after), self.limits.page.max(1)).await?;
+            let Some(last) = page.last().map(|intent| intent.id) else { break };
+            (after, self.seen[database]) = (last, last);
+            page.retain(|intent| intent.id <= until);
+            self.deliver(database, page, &mut down, swept).await?;
+            if last > until {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Delivers a page. A database that fails gets nothing more in this pass, so that nothing overtakes.
+    async fn deliver(
+        &self,
+        database: usize,
+        page: Vec<Intent>,
+        down: &mut BTreeSet<usize>,
+        swept: &mut Swept,
+    ) -> Result<(), StoreError> {
+        let map = self.store.map();
+        let mut calls: BTreeMap<usize, Vec<Intent>> = BTreeMap::new();
+        for intent in page {
+            calls.entry(map.database_of(&intent.into)).or_default().push(intent);
+        }
+        let mut settled = Vec::new();
+        for (other, intents) in calls {
+            if down.contains(&other) {
+                swept.failed += intents.len();
+                continue;
+            }
+            let (delivered, failed) = self.copy(other, intents).await;
+            swept.failed += failed;
+            if failed > 0 {
+                down.insert(other);
+            }
+            settled.extend(delivered);
+        }
+        swept.delivered += settled.len();
+        match settled.is_empty() {
+            true => Ok(()),
+            false => self.store.databases[database].settle(settled).await,
+        }
+    }
+
+    /// What was delivered, and how many were not.
+    async fn copy(&self, other: usize, intents: Vec<Intent>) -> (Vec<(IntentId, Version)>, usize) {
+        let ids: Vec<IntentId> = intents.iter().map(|intent| intent.id).collect();
+        let part = |intent: Intent| Part::Copy { message: intent.message, into: intent.into };
+        let answers = self.store.databases[other].append_parts(intents.into_iter().map(part).collect()).await;
+        let mut delivered = Vec::new();
+        for (id, answer) in ids.iter().zip(answers) {
+            match answer {
+                Ok(placed) => delivered.push((*id, placed.home)),
+                Err(error) if error.is_retryable() => {}
+                Err(error) => tracing::error!(%error, intent = id.0, "a message cannot be delivered"),
+            }
+        }
+        let failed = ids.len() - delivered.len();
+        (delivered, failed)
+    }
+}
+
+/// Between half and all of a time.
+fn jittered(rest: Duration) -> Duration {
+    let [byte, ..] = RandomState::new().hash_one(0).to_be_bytes();
+    rest / 2 + rest * u32::from(byte) / 512
+}
