@@ -6,9 +6,10 @@
 use std::collections::HashSet;
 
 use im_core::message::TimelineId;
-use im_core::storage::{Placed, Post, StoreError};
+use im_core::storage::{Part, Placed, StoreError};
 
 use super::driver::{Column, Session};
+use super::halves::{Sent, Standing};
 use super::lookup::{self, Owners};
 use super::plan::{self, Known, Plan};
 use super::statement::{Both, Insert};
@@ -20,11 +21,11 @@ type Answers = Vec<Result<Placed, StoreError>>;
 
 impl SqlStore {
     /// Stores a batch, again if it lost against another.
-    pub(super) async fn place(&self, posts: Vec<Post>) -> Result<Answers, Fault> {
+    pub(super) async fn place(&self, parts: Vec<Part>) -> Result<Answers, Fault> {
         let (mut tries, mut look) = (Tries::default(), false);
         loop {
             let mut session = self.pool.begin().await?;
-            let placed = place(&mut session, &posts, look).await;
+            let placed = place(&mut session, &parts, look).await;
             match session.end(placed).await {
                 Err(Fault::NewOwners(names)) => self.create_owners(names).await?,
                 Err(fault) if fault.is_twice() && !look => look = true,
@@ -48,20 +49,21 @@ impl SqlStore {
     }
 }
 
-async fn place(session: &mut Session, posts: &[Post], look: bool) -> Result<Answers, Fault> {
-    let known = known(session, posts, look).await?;
-    let plan = plan::plan(posts.to_vec(), known);
+async fn place(session: &mut Session, parts: &[Part], look: bool) -> Result<Answers, Fault> {
+    let known = known(session, parts, look).await?;
+    let plan = plan::plan(parts.to_vec(), known);
     store(session, &plan).await?;
     Ok(plan.answers)
 }
 
-/// What the database has that concerns a batch. The timelines that it writes are locked.
-async fn known(session: &mut Session, posts: &[Post], look: bool) -> Result<Known, Fault> {
-    let written = posts.iter().flat_map(|post| [Some(&post.home), post.copy.as_ref()]).flatten();
-    let written: HashSet<&TimelineId> = written.collect();
-    let all = plan::owners_of(posts);
+/// What the database has that concerns a batch. The timelines that it writes are locked, and the senders of keys alone, whose keys have their order too.
+async fn known(session: &mut Session, parts: &[Part], look: bool) -> Result<Known, Fault> {
+    let all = plan::owners_of(parts);
+    let senders = parts.iter().filter(|part| matches!(part, Part::Key { .. }));
+    let senders = senders.map(|part| TimelineId::User(plan::message_of(part).from.clone()));
+    let written: HashSet<TimelineId> = parts.iter().flat_map(plan::written).cloned().chain(senders).collect();
     let others = lookup::names(all.iter().filter(|owner| !written.contains(owner)));
-    let mut owners = lookup::locked(session, lookup::names(written.into_iter())).await?;
+    let mut owners = lookup::locked(session, lookup::names(written.iter())).await?;
     if !others.is_empty() {
         owners.extend(lookup::owners(session, others).await?);
     }
@@ -69,42 +71,38 @@ async fn known(session: &mut Session, posts: &[Post], look: bool) -> Result<Know
     if !new.is_empty() {
         return Err(Fault::NewOwners(new));
     }
-    let (sends, msgid_taken) = match look {
-        true => (sends(session, &owners, posts).await?, msgids_taken(session, &owners, posts).await?),
-        false => (vec![None; posts.len()], vec![false; posts.len()]),
+    let (sends, standing) = match look {
+        true => (sends(session, &owners, parts).await?, standing(session, &owners, parts).await?),
+        false => (vec![None; parts.len()], vec![None; parts.len()]),
     };
     let owners = all.into_iter().filter_map(|timeline| {
         let known = owners.get(&name::of(&timeline))?.known(true);
         Some((timeline, known))
     });
-    Ok(Known { owners: owners.collect(), sends, msgid_taken, ..Known::default() })
+    Ok(Known { owners: owners.collect(), sends, standing, ..Known::default() })
 }
 
-async fn sends(
+/// For each part, what is stored under its key.
+async fn sends(session: &mut Session, owners: &Owners, parts: &[Part]) -> Result<Vec<Option<Sent>>, Fault> {
+    let keys = plan::keys_of(parts);
+    let asked: Vec<_> = keys.iter().flatten().cloned().collect();
+    let mut sends = lookup::sends(session, owners, &asked).await?.into_iter();
+    Ok(keys.into_iter().map(|key| key.and_then(|_| sends.next().flatten())).collect())
+}
+
+/// For each part, what stands under its msgid in one of the timelines that it writes.
+async fn standing(
     session: &mut Session,
     owners: &Owners,
-    posts: &[Post],
-) -> Result<Vec<Option<im_core::storage::Found>>, Fault> {
-    let keys: Vec<_> =
-        posts.iter().map(|post| (post.message.from.clone(), post.message.key.clone())).collect();
-    lookup::sends(session, owners, &keys).await
-}
-
-/// For each post, whether its msgid stands in one of its timelines.
-async fn msgids_taken(session: &mut Session, owners: &Owners, posts: &[Post]) -> Result<Vec<bool>, Fault> {
-    let (mut places, mut of) = (Vec::new(), Vec::new());
-    for (number, post) in posts.iter().enumerate() {
-        for timeline in [Some(&post.home), post.copy.as_ref()].into_iter().flatten() {
-            places.push((timeline.clone(), post.message.msgid));
-            of.push(number);
-        }
+    parts: &[Part],
+) -> Result<Vec<Option<Standing>>, Fault> {
+    let (places, of) = plan::places_of(parts);
+    let found = lookup::standing(session, owners, &places).await?;
+    let mut standing = vec![None; parts.len()];
+    for (number, found) in of.into_iter().zip(found) {
+        standing[number] = found.or_else(|| standing[number].take());
     }
-    let found = lookup::places(session, owners, &places).await?;
-    let mut taken = vec![false; posts.len()];
-    for (number, _) in of.into_iter().zip(found).filter(|(_, version)| version.is_some()) {
-        taken[number] = true;
-    }
-    Ok(taken)
+    Ok(standing)
 }
 
 pub(super) static NEW_OWNERS: Insert = Insert::new(

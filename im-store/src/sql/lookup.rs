@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use im_core::id::{MsgId, Uid, Version};
-use im_core::message::{Digest, SendKey, TimelineId};
-use im_core::storage::{Found, Head, Placed};
-use im_core::time::Timestamp;
+use im_core::message::{SendKey, Target, TimelineId};
+use im_core::storage::Head;
 
 use super::Fault;
 use super::driver::{Column, Row, Session};
+use super::halves::{self, Sent, Standing};
 use super::plan::KnownOwner;
 use super::statement::{Both, Keyed};
 use crate::name;
@@ -89,7 +89,7 @@ pub(super) async fn sends(
     session: &mut Session,
     owners: &Owners,
     keys: &[(Uid, SendKey)],
-) -> Result<Vec<Option<Found>>, Fault> {
+) -> Result<Vec<Option<Sent>>, Fault> {
     let key = |(uid, key): &(Uid, SendKey)| Some((owners.get(&name::of_user(uid))?.id, key.to_bytes()));
     let asked: Vec<_> = keys.iter().map(key).collect();
     let there = || asked.iter().flatten();
@@ -102,20 +102,21 @@ pub(super) async fn sends(
     Ok(asked.iter().map(|key| found.get(key.as_ref()?).cloned()).collect())
 }
 
-fn send(row: &Row) -> Result<Found, Fault> {
-    let digest = row.bytes(2)?.try_into().map_err(|_| Fault::BadRow("messages.digest"))?;
-    let placed = Placed {
-        msgid: MsgId(row.int(3)?),
-        sent_at: Timestamp(row.int(4)?),
-        home: Version(row.int(5)?),
-        copy: row.maybe_int(6)?.map(Version),
-        repeated: true,
-    };
-    Ok(Found { digest: Digest(digest), placed })
+fn send(row: &Row) -> Result<Sent, Fault> {
+    let numbers = [row.int(3)?, row.int(4)?, row.int(5)?];
+    Sent::of_row(row.bytes(2)?, numbers, row.maybe_int(6)?).ok_or(Fault::BadRow("messages.digest"))
 }
 
 static PLACES: Keyed = Keyed::new(
     Both::same("SELECT e.owner, e.msgid, e.version FROM entries e WHERE {keys}"),
+    &["e.owner", "e.msgid"],
+);
+
+static STANDING: Keyed = Keyed::new(
+    Both::same(
+        "SELECT e.owner, e.msgid, e.version, s.name, m.send_key FROM entries e \
+         JOIN messages m ON m.home_owner = e.home_owner AND m.home = e.home JOIN owners s ON s.id = m.sender WHERE {keys}",
+    ),
     &["e.owner", "e.msgid"],
 );
 
@@ -125,6 +126,34 @@ pub(super) async fn places(
     owners: &Owners,
     messages: &[(TimelineId, MsgId)],
 ) -> Result<Vec<Option<Version>>, Fault> {
+    let version = |row: &Row| Ok(Version(row.int(2)?));
+    at_places(session, &PLACES, owners, messages, version).await
+}
+
+/// What stands under msgids in timelines, in the order asked.
+pub(super) async fn standing(
+    session: &mut Session,
+    owners: &Owners,
+    messages: &[(TimelineId, MsgId)],
+) -> Result<Vec<Option<Standing>>, Fault> {
+    let standing = |row: &Row| {
+        let Some(Target::User(from)) = name::parse(row.bytes(3)?) else {
+            return Err(Fault::BadRow("messages.sender"));
+        };
+        let key = halves::send_key(row.bytes(4)?).ok_or(Fault::BadRow("messages.send_key"))?;
+        Ok(Standing { version: Version(row.int(2)?), from, key })
+    };
+    at_places(session, &STANDING, owners, messages, standing).await
+}
+
+/// Rows that begin with an owner and a msgid, in the order asked.
+async fn at_places<T: Clone>(
+    session: &mut Session,
+    statement: &'static Keyed,
+    owners: &Owners,
+    messages: &[(TimelineId, MsgId)],
+    read: impl Fn(&Row) -> Result<T, Fault>,
+) -> Result<Vec<Option<T>>, Fault> {
     let place =
         |(timeline, msgid): &(TimelineId, MsgId)| Some((owners.get(&name::of(timeline))?.id, msgid.0));
     let asked: Vec<_> = messages.iter().map(place).collect();
@@ -132,8 +161,8 @@ pub(super) async fn places(
     let columns =
         vec![Column::ints(there().map(|(id, _)| *id)), Column::ints(there().map(|(_, msgid)| *msgid))];
     let mut found = HashMap::new();
-    for row in session.find(&PLACES, columns).await? {
-        found.insert((row.int(0)?, row.int(1)?), Version(row.int(2)?));
+    for row in session.find(statement, columns).await? {
+        found.insert((row.int(0)?, row.int(1)?), read(&row)?);
     }
-    Ok(asked.iter().map(|place| found.get(place.as_ref()?).copied()).collect())
+    Ok(asked.iter().map(|place| found.get(place.as_ref()?).cloned()).collect())
 }

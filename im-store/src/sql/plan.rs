@@ -1,4 +1,4 @@
-//! How a batch of posts becomes rows, given what the store already has. No SQL: every adapter looks up what
+//! How a batch of posts, or of parts of posts, becomes rows, given what the store already has. No SQL: every adapter looks up what
 //! [`Known`] asks for, calls [`plan`], and inserts the rows of the [`Plan`], all in one transaction.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use bytes::Bytes;
 use im_core::id::{MsgId, Uid, Version};
 use im_core::message::{Digest, Message, SendKey, Target, TimelineId};
-use im_core::storage::{Found, Misfit, Place, Placed, Post, StoreError, StoreErrorKind, StoredPost};
+use im_core::storage::{Misfit, Part, Place, Placed, Post, StoreError, StoreErrorKind, StoredPost};
 use im_core::time::Timestamp;
 
+use super::halves::{self, Sent, Standing};
 use crate::name;
 
 /// What the store has that concerns a batch.
@@ -16,10 +17,10 @@ use crate::name;
 pub(crate) struct Known {
     /// The batch's owners (see [`owners_of`]) that have a row.
     pub(crate) owners: HashMap<TimelineId, KnownOwner>,
-    /// For each post, what is stored under its key.
-    pub(crate) sends: Vec<Option<Found>>,
-    /// For each post, whether its msgid stands in one of its timelines.
-    pub(crate) msgid_taken: Vec<bool>,
+    /// For each part, what is stored under its key. Nothing is asked for a copy.
+    pub(crate) sends: Vec<Option<Sent>>,
+    /// For each part, what stands under its msgid in one of the timelines that it [writes](written).
+    pub(crate) standing: Vec<Option<Standing>>,
     /// The greatest number of an owner.
     pub(crate) last_owner: i64,
     /// The greatest number of a message.
@@ -49,6 +50,8 @@ pub(crate) struct Plan {
     pub(crate) entries: Vec<EntryRow>,
     /// At most one for each conversation.
     pub(crate) conversations: Vec<ConversationRow>,
+    /// Halves to deliver, in the order of storing.
+    pub(crate) outbox: Vec<OutboxRow>,
 }
 
 #[derive(Debug)]
@@ -106,12 +109,64 @@ pub(crate) struct ConversationRow {
     pub(crate) unread: i64,
 }
 
+#[derive(Debug)]
+pub(crate) struct OutboxRow {
+    /// The message's number in [`Plan::messages`].
+    pub(crate) message: i64,
+    pub(crate) sender: i64,
+    pub(crate) into: i64,
+}
+
 /// Every timeline that a batch writes or names, once each.
-pub(crate) fn owners_of(posts: &[Post]) -> Vec<TimelineId> {
-    let owners = posts
-        .iter()
-        .flat_map(|post| ends(&post.message).into_iter().chain([post.home.clone()]).chain(post.copy.clone()));
+pub(crate) fn owners_of(parts: &[Part]) -> Vec<TimelineId> {
+    let owners = parts.iter().flat_map(|part| {
+        let (message, timelines) = match part {
+            Part::Whole(post) | Part::Home { post, .. } | Part::Key { post, .. } => {
+                (&post.message, [Some(&post.home), post.copy.as_ref()])
+            }
+            Part::Copy { message, into } => (message, [Some(into), None]),
+        };
+        ends(message).into_iter().chain(timelines.into_iter().flatten().cloned())
+    });
     once_each(owners)
+}
+
+/// The timelines in which a part makes an entry.
+pub(crate) fn written(part: &Part) -> impl Iterator<Item = &TimelineId> {
+    let timelines = match part {
+        Part::Whole(post) => [Some(&post.home), post.copy.as_ref()],
+        Part::Home { post, .. } => [Some(&post.home), None],
+        Part::Key { .. } => [None, None],
+        Part::Copy { into, .. } => [Some(into), None],
+    };
+    timelines.into_iter().flatten()
+}
+
+/// The message of a part.
+pub(crate) fn message_of(part: &Part) -> &Message {
+    match part {
+        Part::Whole(post) | Part::Home { post, .. } | Part::Key { post, .. } => &post.message,
+        Part::Copy { message, .. } => message,
+    }
+}
+
+/// For each part, the key to look up: a copy has none here.
+pub(crate) fn keys_of(parts: &[Part]) -> Vec<Option<(Uid, SendKey)>> {
+    let key = |part: &Part| {
+        let message = message_of(part);
+        let is_copy = matches!(part, Part::Copy { .. });
+        (!is_copy).then(|| (message.from.clone(), message.key.clone()))
+    };
+    parts.iter().map(key).collect()
+}
+
+/// The places to look at for standing messages, and for each of them the number of its part.
+pub(crate) fn places_of(parts: &[Part]) -> (Vec<(TimelineId, MsgId)>, Vec<usize>) {
+    let places = parts.iter().enumerate().flat_map(|(number, part)| {
+        let msgid = message_of(part).msgid;
+        written(part).map(move |timeline| ((timeline.clone(), msgid), number))
+    });
+    places.unzip()
 }
 
 /// The same of posts to import.
@@ -131,12 +186,12 @@ fn once_each(owners: impl Iterator<Item = TimelineId>) -> Vec<TimelineId> {
     owners.filter(|owner| seen.insert(owner.clone())).collect()
 }
 
-/// Decides every post of a batch, in order.
-pub(crate) fn plan(posts: Vec<Post>, known: Known) -> Plan {
-    let Known { owners, sends, msgid_taken, last_owner, last_message } = known;
+/// Decides every part of a batch, in order.
+pub(crate) fn plan(parts: Vec<Part>, known: Known) -> Plan {
+    let Known { owners, sends, standing, last_owner, last_message } = known;
     let mut planner = Planner::new(owners, last_owner, last_message);
-    for ((post, found), taken) in posts.into_iter().zip(sends).zip(msgid_taken) {
-        let answer = planner.decide(post, found, taken);
+    for ((part, sent), standing) in parts.into_iter().zip(sends).zip(standing) {
+        let answer = planner.decide(part, sent, standing);
         planner.plan.answers.push(answer);
     }
     planner.finish()
@@ -156,8 +211,11 @@ struct Planner {
     plan: Plan,
     owners: HashMap<TimelineId, Owner>,
     /// What this batch stored so far.
-    sends: HashMap<(Uid, SendKey), Found>,
-    msgids: HashSet<(i64, MsgId)>,
+    sends: HashMap<(Uid, SendKey), Sent>,
+    /// By owner and msgid: the version, and the place in [`Plan::messages`].
+    msgids: HashMap<(i64, MsgId), (Version, usize)>,
+    /// Homes with a part that failed retryably.
+    failed: HashSet<TimelineId>,
     conversations: BTreeMap<(i64, i64), ConversationRow>,
     last_owner: i64,
     last_message: i64,
@@ -184,27 +242,153 @@ impl Planner {
         Self { owners, last_owner, last_message, ..Self::default() }
     }
 
-    fn decide(&mut self, post: Post, found: Option<Found>, taken: bool) -> Result<Placed, StoreError> {
+    fn decide(
+        &mut self,
+        part: Part,
+        sent: Option<Sent>,
+        standing: Option<Standing>,
+    ) -> Result<Placed, StoreError> {
+        if self.failed.contains(part.timeline()) {
+            return Err(StoreError::new(StoreErrorKind::OutOfOrder, "append"));
+        }
+        let taken = standing.is_some();
+        match part {
+            Part::Whole(post) => self.whole(post, sent, taken),
+            Part::Home { post, taken: elsewhere } => self.half(post, sent, taken || elsewhere, true),
+            Part::Key { post, taken } => self.half(post, sent, taken, false),
+            Part::Copy { message, into } => self.copy(message, into, standing),
+        }
+    }
+
+    /// What is remembered of a send, or `KeyReused` if that says something else.
+    fn known(
+        &self,
+        key: &(Uid, SendKey),
+        digest: Digest,
+        sent: Option<Sent>,
+    ) -> Option<Result<Sent, StoreError>> {
+        let sent = sent.or_else(|| self.sends.get(key).cloned())?;
+        Some(match sent.digest() == digest {
+            true => Ok(sent),
+            false => Err(StoreError::new(StoreErrorKind::KeyReused, "append")),
+        })
+    }
+
+    fn whole(&mut self, post: Post, sent: Option<Sent>, taken: bool) -> Result<Placed, StoreError> {
         let key = (post.message.from.clone(), post.message.key.clone());
         let digest = post.message.digest();
-        if let Some(found) = found.or_else(|| self.sends.get(&key).cloned()) {
-            return match found.digest == digest {
-                true => Ok(found.placed),
-                false => Err(StoreError::new(StoreErrorKind::KeyReused, "append")),
-            };
+        match self.known(&key, digest, sent).transpose()? {
+            Some(sent) if sent.pending => {
+                self.failed.insert(post.home);
+                return Err(StoreError::new(StoreErrorKind::Unavailable, "append"));
+            }
+            Some(sent) => return Ok(sent.into_placed()),
+            None => {}
         }
-        if taken || self.takes_msgid_of_batch(&post) {
+        if taken || [Some(&post.home), post.copy.as_ref()].into_iter().flatten().any(|at| self.has(at, &post))
+        {
             return Err(StoreError::new(StoreErrorKind::MsgIdReused, "append"));
         }
         let placed = self.place(post, digest);
-        self.sends.insert(key, Found { digest, placed: Placed { repeated: true, ..placed.clone() } });
+        self.sends.insert(key, Sent::new(digest, placed.clone(), false));
         Ok(placed)
     }
 
-    fn takes_msgid_of_batch(&self, post: &Post) -> bool {
-        let timelines = [Some(&post.home), post.copy.as_ref()];
-        let ids = timelines.into_iter().flatten().filter_map(|timeline| Some(self.owners.get(timeline)?.id));
-        ids.into_iter().any(|id| self.msgids.contains(&(id, post.message.msgid)))
+    /// The sender's half: an entry in home and its key, or the key alone, and what is to be delivered.
+    fn half(
+        &mut self,
+        post: Post,
+        sent: Option<Sent>,
+        taken: bool,
+        has_home: bool,
+    ) -> Result<Placed, StoreError> {
+        let key = (post.message.from.clone(), post.message.key.clone());
+        let digest = post.message.digest();
+        if let Some(sent) = self.known(&key, digest, sent) {
+            return sent.map(Sent::into_placed);
+        }
+        if taken || (has_home && self.has(&post.home, &post)) {
+            return Err(StoreError::new(StoreErrorKind::MsgIdReused, "append_parts"));
+        }
+        let placed = self.place_half(post, digest, has_home);
+        self.sends.insert(key, Sent::new(digest, placed.clone(), true));
+        Ok(placed)
+    }
+
+    fn place_half(&mut self, post: Post, digest: Digest, has_home: bool) -> Placed {
+        let Post { message, home, copy } = post;
+        let id = self.next_message();
+        let (msgid, sent_at) = (message.msgid, message.sent_at);
+        let sender = TimelineId::User(message.from.clone());
+        let into = copy.unwrap_or_else(|| home.clone());
+        let row = OutboxRow { message: id, sender: self.id_of(&sender), into: self.id_of(&into) };
+        self.plan.outbox.push(row);
+        let copy = Some(Place { timeline: into, version: Version::ZERO });
+        let version = match has_home {
+            true => {
+                let version = self.enter(&home, id, &message);
+                let home = Place { timeline: home, version };
+                self.keep(id, StoredPost { message, digest, withdrawn_at: None, home, copy });
+                version
+            }
+            false => {
+                let home = Place { timeline: sender, version: Version(-msgid.0) };
+                self.keep_row(id, StoredPost { message, digest, withdrawn_at: None, home, copy }, None);
+                Version::ZERO
+            }
+        };
+        Placed { msgid, sent_at, home: version, copy: None, repeated: false }
+    }
+
+    /// The receiver's half.
+    fn copy(
+        &mut self,
+        message: Message,
+        into: TimelineId,
+        standing: Option<Standing>,
+    ) -> Result<Placed, StoreError> {
+        let (msgid, sent_at) = (message.msgid, message.sent_at);
+        let placed = |home, repeated| Placed { msgid, sent_at, home, copy: None, repeated };
+        let sender = self.id_of(&TimelineId::User(message.from.clone()));
+        if let Some((version, same)) = self.standing(&message, sender, &into, standing) {
+            return match same {
+                true => Ok(placed(version, true)),
+                false => Err(StoreError::new(StoreErrorKind::MsgIdReused, "append_parts")),
+            };
+        }
+        let id = self.next_message();
+        let version = self.enter(&into, id, &message);
+        let key = halves::copy_key(self.id_of(&into), version, &message.key);
+        let (digest, home) = (message.digest(), Place { timeline: into, version });
+        let post = StoredPost { message, digest, withdrawn_at: None, home, copy: None };
+        self.note_odd(id, &post);
+        self.keep_row(id, post, Some(key));
+        Ok(placed(version, false))
+    }
+
+    /// The version of what stands under a message's msgid, and whether it is that message.
+    fn standing(
+        &mut self,
+        message: &Message,
+        sender: i64,
+        into: &TimelineId,
+        standing: Option<Standing>,
+    ) -> Option<(Version, bool)> {
+        if let Some(standing) = standing {
+            return Some((standing.version, standing.is(message)));
+        }
+        let owner = self.owners.get(into)?.id;
+        let (version, row) = self.msgids.get(&(owner, message.msgid))?;
+        let same = |row: &MessageRow| {
+            row.sender == sender && halves::send_key(&row.send_key).as_ref() == Some(&message.key)
+        };
+        Some((*version, self.plan.messages.get(*row).is_some_and(same)))
+    }
+
+    /// Whether this batch stored another message with the post's msgid in a timeline.
+    fn has(&self, timeline: &TimelineId, post: &Post) -> bool {
+        let owner = self.owners.get(timeline);
+        owner.is_some_and(|owner| self.msgids.contains_key(&(owner.id, post.message.msgid)))
     }
 
     fn place(&mut self, post: Post, digest: Digest) -> Placed {
@@ -243,22 +427,30 @@ impl Planner {
         self.last_message
     }
 
-    /// Makes a message's row.
+    /// Makes a message's rows.
     fn keep(&mut self, id: i64, post: StoredPost) {
-        let StoredPost { message, digest, withdrawn_at, home, copy } = post;
-        if !stands_as_usual(&message, &home, copy.as_ref()) {
+        self.note_odd(id, &post);
+        self.keep_row(id, post, None);
+    }
+
+    fn note_odd(&mut self, id: i64, post: &StoredPost) {
+        if !stands_as_usual(&post.message, &post.home, post.copy.as_ref()) {
             let row = OddPlaceRow {
                 message: id,
-                home: self.id_of(&home.timeline),
-                copy: copy.as_ref().map(|copy| self.id_of(&copy.timeline)),
+                home: self.id_of(&post.home.timeline),
+                copy: post.copy.as_ref().map(|copy| self.id_of(&copy.timeline)),
             };
             self.plan.odd_places.push(row);
         }
+    }
+
+    fn keep_row(&mut self, id: i64, post: StoredPost, key: Option<Vec<u8>>) {
+        let StoredPost { message, digest, withdrawn_at, home, copy } = post;
         let row = MessageRow {
             id,
             sender: self.id_of(&TimelineId::User(message.from)),
             target: self.id_of(&name::timeline_of(&message.to)),
-            send_key: message.key.to_bytes(),
+            send_key: key.unwrap_or_else(|| message.key.to_bytes()),
             digest: digest.0,
             content: message.content,
             msgid: message.msgid,
@@ -279,7 +471,7 @@ impl Planner {
         let owner = self.owner(timeline);
         let (owner, version) = (owner.id, owner.advance());
         let msgid = message.msgid;
-        self.msgids.insert((owner, msgid));
+        self.msgids.insert((owner, msgid), (version, self.plan.messages.len()));
         self.plan.entries.push(EntryRow { owner, version, msgid, message: id });
         if let TimelineId::User(uid) = timeline {
             let peer = self.id_of(&name::timeline_of(&message.conversation(timeline)));

@@ -2,11 +2,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use im_core::id::{MsgId, Uid, Version};
 use im_core::message::{ContentType, Entry, Message, SendKey, Target, TimelineId};
-use im_core::storage::{Found, Head, Page, Placed, Post, Read, StoreError, Timelines};
+use im_core::storage::{Found, Head, Page, Part, Placed, Post, Read, StoreError, Timelines};
 use im_core::time::Timestamp;
 use im_proto::CmdId;
 
 use super::driver::{Row, Session, Value};
+use super::halves::{self, Sent};
 use super::lookup::{self, Owner};
 use super::statement::Text;
 use super::{Fault, SqlStore};
@@ -29,7 +30,8 @@ impl Timelines for SqlStore {
         if count == 0 {
             return Vec::new();
         }
-        match self.within("append", self.place(posts)).await {
+        let parts = posts.into_iter().map(Part::Whole).collect();
+        match self.within("append", self.place(parts)).await {
             Ok(answers) => answers,
             Err(error) => vec![Err(error); count],
         }
@@ -63,7 +65,8 @@ impl Timelines for SqlStore {
             let found = find(&mut session, &keys).await;
             session.settle(found)
         };
-        self.within("find", found).await
+        let sends = self.within("find", found).await?;
+        Ok(sends.into_iter().map(|sent| sent.and_then(Sent::into_found)).collect())
     }
 
     async fn locate(&self, messages: Vec<(TimelineId, MsgId)>) -> Result<Vec<Option<Version>>, StoreError> {
@@ -76,7 +79,7 @@ impl Timelines for SqlStore {
     }
 }
 
-async fn find(session: &mut Session, keys: &[(Uid, SendKey)]) -> Result<Vec<Option<Found>>, Fault> {
+async fn find(session: &mut Session, keys: &[(Uid, SendKey)]) -> Result<Vec<Option<Sent>>, Fault> {
     let users: Vec<_> = keys.iter().map(|(uid, _)| TimelineId::User(uid.clone())).collect();
     let owners = lookup::owners(session, lookup::names(users.iter())).await?;
     lookup::sends(session, &owners, keys).await
@@ -153,7 +156,7 @@ pub(super) fn message(row: &Row) -> Result<Message, Fault> {
         kind: CmdId(kind),
         from,
         to: name::parse(row.bytes(4)?).ok_or(Fault::BadRow("messages.target"))?,
-        key: SendKey::from_bytes(row.bytes(5)?).ok_or(Fault::BadRow("messages.send_key"))?,
+        key: halves::send_key(row.bytes(5)?).ok_or(Fault::BadRow("messages.send_key"))?,
         content_type: ContentType(content_type),
         content: Bytes::copy_from_slice(row.bytes(7)?),
         sent_at: Timestamp(row.int(8)?),

@@ -1,46 +1,64 @@
 use std::sync::LazyLock;
 
-use im_core::storage::{Placed, Post, StoreError};
+use im_core::storage::{Part, Placed, StoreError};
 use sqlx::{Row, SqliteConnection};
 
 use super::rows::{Query, Rows};
 use super::{Fault, SqliteStore, lookup};
-use crate::sql::plan::{self, ConversationRow, EntryRow, Known, MessageRow, OddPlaceRow, OwnerRow, Plan};
+use crate::sql::halves::{Sent, Standing};
+use crate::sql::plan::{
+    self, ConversationRow, EntryRow, Known, MessageRow, OddPlaceRow, OutboxRow, OwnerRow, Plan,
+};
 
 impl SqliteStore {
     /// Stores a batch in one transaction: look up, decide, insert, commit.
-    pub(super) async fn place(&self, posts: Vec<Post>) -> Result<Vec<Result<Placed, StoreError>>, Fault> {
-        self.writer.transact(|connection| Box::pin(place(connection, posts))).await
+    pub(super) async fn place(&self, parts: Vec<Part>) -> Result<Vec<Result<Placed, StoreError>>, Fault> {
+        self.writer.transact(|connection| Box::pin(place(connection, parts))).await
     }
 }
 
 async fn place(
     connection: &mut SqliteConnection,
-    posts: Vec<Post>,
+    parts: Vec<Part>,
 ) -> Result<Vec<Result<Placed, StoreError>>, Fault> {
-    let known = known(&mut *connection, &posts).await?;
-    let plan = plan::plan(posts, known);
+    let known = known(&mut *connection, &parts).await?;
+    let plan = plan::plan(parts, known);
     store(connection, &plan).await?;
     Ok(plan.answers)
 }
 
 /// What the database has that concerns a batch.
-async fn known(connection: &mut SqliteConnection, posts: &[Post]) -> Result<Known, Fault> {
-    let timelines = plan::owners_of(posts);
+async fn known(connection: &mut SqliteConnection, parts: &[Part]) -> Result<Known, Fault> {
+    let timelines = plan::owners_of(parts);
     let rows = lookup::owners(&mut *connection, &timelines).await?;
     let owners = timelines.into_iter().zip(rows).filter_map(|(timeline, row)| {
         let row = row?;
         Some((timeline, row.known(true)))
     });
     let owners = owners.collect();
-
-    let keys: Vec<_> =
-        posts.iter().map(|post| (post.message.from.clone(), post.message.key.clone())).collect();
-    let sends = lookup::sends(&mut *connection, &keys).await?;
-    let msgid_taken = msgids_taken(&mut *connection, posts).await?;
-
+    let sends = sends(&mut *connection, parts).await?;
+    let standing = standing(&mut *connection, parts).await?;
     let (last_owner, last_message) = last_numbers(connection).await?;
-    Ok(Known { owners, sends, msgid_taken, last_owner, last_message })
+    Ok(Known { owners, sends, standing, last_owner, last_message })
+}
+
+/// For each part, what is stored under its key.
+async fn sends(connection: &mut SqliteConnection, parts: &[Part]) -> Result<Vec<Option<Sent>>, Fault> {
+    let keys = plan::keys_of(parts);
+    let asked: Vec<_> = keys.iter().flatten().cloned().collect();
+    let mut sends = lookup::sends(connection, &asked).await?.into_iter();
+    Ok(keys.into_iter().map(|key| key.and_then(|_| sends.next().flatten())).collect())
+}
+
+/// For each part, what stands under its msgid in one of the timelines that it writes.
+async fn standing(connection: &mut SqliteConnection, parts: &[Part]) -> Result<Vec<Option<Standing>>, Fault> {
+    let (places, of) = plan::places_of(parts);
+    let found = lookup::standing(connection, &places).await?;
+    let mut standing = vec![None; parts.len()];
+    for (number, found) in of.into_iter().zip(found) {
+        standing[number] = found.or_else(|| standing[number].take());
+    }
+    Ok(standing)
 }
 
 /// The greatest numbers of an owner and of a message.
@@ -51,24 +69,6 @@ pub(super) async fn last_numbers(connection: &mut SqliteConnection) -> Result<(i
     Ok((owner.unwrap_or(0), message.unwrap_or(0)))
 }
 
-/// For each post, whether its msgid stands in one of its timelines.
-async fn msgids_taken(connection: &mut SqliteConnection, posts: &[Post]) -> Result<Vec<bool>, Fault> {
-    let mut places = Vec::new();
-    let mut of = Vec::new();
-    for (number, post) in posts.iter().enumerate() {
-        for timeline in [Some(&post.home), post.copy.as_ref()].into_iter().flatten() {
-            places.push((timeline.clone(), post.message.msgid));
-            of.push(number);
-        }
-    }
-    let found = lookup::places(connection, &places).await?;
-    let mut taken = vec![false; posts.len()];
-    for (number, _) in of.into_iter().zip(found).filter(|(_, version)| version.is_some()) {
-        taken[number] = true;
-    }
-    Ok(taken)
-}
-
 /// Inserts a plan's rows.
 pub(super) async fn store(connection: &mut SqliteConnection, plan: &Plan) -> Result<(), Fault> {
     let mut queries = MESSAGES.queries(&plan.messages, bind_message);
@@ -76,6 +76,7 @@ pub(super) async fn store(connection: &mut SqliteConnection, plan: &Plan) -> Res
     queries.extend(OWNERS.queries(&plan.owners, bind_owner));
     queries.extend(ENTRIES.queries(&plan.entries, bind_entry));
     queries.extend(CONVERSATIONS.queries(&plan.conversations, bind_conversation));
+    queries.extend(OUTBOX.queries(&plan.outbox, bind_outbox));
     for query in queries {
         query.execute(&mut *connection).await?;
     }
@@ -167,4 +168,16 @@ fn bind_conversation(query: Query, row: &ConversationRow) -> Query {
         .bind(row.last_at)
         .bind(row.read_version.0)
         .bind(row.unread)
+}
+
+static OUTBOX: LazyLock<Rows> = LazyLock::new(|| {
+    Rows::new(
+        3,
+        "INSERT INTO outbox (message, sender, into_owner) SELECT * FROM (",
+        ") WHERE column1 IS NOT NULL",
+    )
+});
+
+fn bind_outbox(query: Query, row: &OutboxRow) -> Query {
+    query.bind(row.message).bind(row.sender).bind(row.into)
 }

@@ -23,7 +23,7 @@ pub(super) const POSTS: &str = "SELECT m.id, m.msgid, m.kind, s.name, t.name, m.
      m.withdrawn_at, m.digest, m.home, m.copy, o.message IS NOT NULL, h.name, c.name \
      FROM messages m JOIN owners s ON s.id = m.sender JOIN owners t ON t.id = m.target \
      LEFT JOIN odd_places o ON o.message = m.id LEFT JOIN owners h ON h.id = o.home_owner \
-     LEFT JOIN owners c ON c.id = o.copy_owner WHERE m.id > ? ORDER BY m.id LIMIT ?";
+     LEFT JOIN owners c ON c.id = o.copy_owner WHERE m.id > ? AND m.home > 0 ORDER BY m.id LIMIT ?";
 
 pub(super) const CURSORS: &str = "SELECT c.uid, c.timeline, c.device, c.version, u.name, t.name FROM cursors c \
      JOIN owners u ON u.id = c.uid JOIN owners t ON t.id = c.timeline \
@@ -99,7 +99,7 @@ fn timeline(row: &SqliteRow) -> Result<Row, Fault> {
 fn post(row: &SqliteRow) -> Result<Row, Fault> {
     let message = read::message(row)?;
     let digest = row.try_get::<&[u8], _>(10)?.try_into().map_err(|_| Fault::BadRow("messages.digest"))?;
-    let copy = row.try_get::<Option<i64>, _>(12)?.map(Version);
+    let copy = row.try_get::<Option<i64>, _>(12)?.map(Version).filter(|copy| *copy > Version::ZERO);
     let (home_owner, copy_owner) = match row.try_get(13)? {
         true => {
             let copy = row.try_get::<Option<&[u8]>, _>(15)?;

@@ -81,7 +81,7 @@ async fn is_empty(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error
 /// the new ones' log away.)
 async fn clear(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     let mut transaction = connection.begin().await?;
-    let all = "DELETE FROM entries; DELETE FROM messages; DELETE FROM odd_places; DELETE FROM conversations; \
+    let all = "DELETE FROM entries; DELETE FROM messages; DELETE FROM odd_places; DELETE FROM outbox; DELETE FROM conversations; \
                DELETE FROM cursors; DELETE FROM nodes; DELETE FROM owners; DELETE FROM unfinished_import";
     sqlx::raw_sql(all).execute(&mut *transaction).await?;
     transaction.commit().await

@@ -4,15 +4,15 @@ use std::sync::LazyLock;
 
 use futures::TryStreamExt;
 use im_core::id::{MsgId, Uid, Version};
-use im_core::message::{Digest, SendKey, TimelineId};
-use im_core::storage::{Found, Head, Placed};
-use im_core::time::Timestamp;
+use im_core::message::{SendKey, Target, TimelineId};
+use im_core::storage::Head;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::Fault;
 use super::rows::{Query, Rows};
 use crate::name;
+use crate::sql::halves::{self, Sent, Standing};
 use crate::sql::plan::KnownOwner;
 
 /// An owner's row.
@@ -56,6 +56,16 @@ static PLACES: LazyLock<Rows> = LazyLock::new(|| {
     )
 });
 
+static STANDING: LazyLock<Rows> = LazyLock::new(|| {
+    Rows::new(
+        3,
+        "WITH q(n, name, msgid) AS (",
+        ") SELECT q.n, e.version, s.name, m.send_key FROM q CROSS JOIN owners o ON o.name = q.name \
+         CROSS JOIN entries e ON e.owner = o.id AND e.msgid = q.msgid \
+         CROSS JOIN messages m ON m.id = e.message CROSS JOIN owners s ON s.id = m.sender",
+    )
+});
+
 /// The rows of owners, in the order asked.
 pub(super) async fn owners(
     connection: &mut SqliteConnection,
@@ -75,19 +85,29 @@ pub(super) fn owner(row: &SqliteRow) -> Result<Owner, Fault> {
 pub(super) async fn sends(
     connection: &mut SqliteConnection,
     keys: &[(Uid, SendKey)],
-) -> Result<Vec<Option<Found>>, Fault> {
+) -> Result<Vec<Option<Sent>>, Fault> {
     let queries =
         SENDS.numbered(keys, |query, (uid, key)| query.bind(name::of_user(uid)).bind(key.to_bytes()));
     answers(connection, queries, keys.len(), |row| {
-        let digest = row.try_get::<&[u8], _>(1)?.try_into().map_err(|_| Fault::BadRow("messages.digest"))?;
-        let placed = Placed {
-            msgid: MsgId(row.try_get(2)?),
-            sent_at: Timestamp(row.try_get(3)?),
-            home: Version(row.try_get(4)?),
-            copy: row.try_get::<Option<i64>, _>(5)?.map(Version),
-            repeated: true,
+        let numbers = [row.try_get(2)?, row.try_get(3)?, row.try_get(4)?];
+        Sent::of_row(row.try_get(1)?, numbers, row.try_get(5)?).ok_or(Fault::BadRow("messages.digest"))
+    })
+    .await
+}
+
+/// What stands under msgids in timelines, in the order asked.
+pub(super) async fn standing(
+    connection: &mut SqliteConnection,
+    messages: &[(TimelineId, MsgId)],
+) -> Result<Vec<Option<Standing>>, Fault> {
+    let queries =
+        STANDING.numbered(messages, |query, (timeline, msgid)| query.bind(name::of(timeline)).bind(msgid.0));
+    answers(connection, queries, messages.len(), |row| {
+        let Some(Target::User(from)) = name::parse(row.try_get(2)?) else {
+            return Err(Fault::BadRow("messages.sender"));
         };
-        Ok(Found { digest: Digest(digest), placed })
+        let key = halves::send_key(row.try_get(3)?).ok_or(Fault::BadRow("messages.send_key"))?;
+        Ok(Standing { version: Version(row.try_get(1)?), from, key })
     })
     .await
 }
@@ -126,12 +146,14 @@ pub(super) async fn answers<T>(
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::sqlite::{SqliteStore, conversations, cursors, export, read};
+    use crate::sqlite::{SqliteStore, conversations, cursors, export, outbox, read};
 
     /// Every statement that looks something up.
     fn statements() -> Vec<&'static str> {
         let mut statements = vec![read::ENTRIES, conversations::PAGE];
-        statements.extend([&OWNERS, &SENDS, &PLACES, &cursors::LISTS].map(|rows| rows.text()));
+        statements.extend([&OWNERS, &SENDS, &STANDING, &PLACES, &cursors::LISTS].map(|rows| rows.text()));
+        statements.extend([&outbox::OF, &outbox::REMOVE].map(|rows| rows.text()));
+        statements.extend([outbox::AFTER, outbox::SETTLE]);
         statements.extend([export::TIMELINES, export::POSTS, export::CURSORS, export::NODES]);
         statements
     }

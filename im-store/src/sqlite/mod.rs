@@ -18,6 +18,10 @@
 //! A message is stored once, in `messages`, under its send key; `entries` says at which version of whose timeline it stands.
 //! `owners` gives users and groups their numbers and holds the heads. The schema, commented, is in `migrations/sqlite/`.
 //!
+//! # One of several databases
+//! It can be one database of a [sharded store](crate::layer::sharding): halves of messages are rows of `messages` too, and `outbox` says which of them have
+//! to be delivered.
+//!
 //! # Copies
 //! [`Export`](im_core::storage::Export) reads messages in the order of storing. [`SqliteOptions::import`] begins a database that is unfinished, and is
 //! not opened as a store, until its [`SqliteImport`] is finished.
@@ -38,6 +42,7 @@ mod lookup;
 mod nodes;
 mod open;
 mod options;
+mod outbox;
 mod read;
 mod rows;
 mod timelines;

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use futures::TryStreamExt;
 use im_core::id::{MsgId, Version};
-use im_core::message::{ContentType, Entry, Message, SendKey, Target};
+use im_core::message::{ContentType, Entry, Message, Target};
 use im_core::storage::{Page, Read};
 use im_core::time::Timestamp;
 use im_proto::CmdId;
@@ -11,6 +11,7 @@ use sqlx::{Row, SqliteConnection};
 use super::lookup::Owner;
 use super::{Fault, SqliteStore, lookup};
 use crate::name;
+use crate::sql::halves;
 
 pub(super) const ENTRIES: &str = "SELECT e.version, m.msgid, m.kind, s.name, t.name, m.send_key, m.content_type, m.content, \
      m.sent_at, m.withdrawn_at FROM entries e JOIN messages m ON m.id = e.message \
@@ -74,7 +75,7 @@ pub(super) fn message(row: &SqliteRow) -> Result<Message, Fault> {
         kind: CmdId(kind),
         from,
         to: name::parse(row.try_get(4)?).ok_or(Fault::BadRow("messages.target"))?,
-        key: SendKey::from_bytes(row.try_get(5)?).ok_or(Fault::BadRow("messages.send_key"))?,
+        key: halves::send_key(row.try_get(5)?).ok_or(Fault::BadRow("messages.send_key"))?,
         content_type: ContentType(row.try_get(6)?),
         content: Bytes::copy_from_slice(row.try_get(7)?),
         sent_at: Timestamp(row.try_get(8)?),

@@ -1,9 +1,10 @@
 use async_trait::async_trait;
 use im_core::id::{MsgId, Uid, Version};
 use im_core::message::{SendKey, TimelineId};
-use im_core::storage::{Found, Head, Page, Placed, Post, Read, StoreError, Timelines};
+use im_core::storage::{Found, Head, Page, Part, Placed, Post, Read, StoreError, Timelines};
 
 use super::{SqliteStore, lookup};
+use crate::sql::halves::Sent;
 
 #[async_trait]
 impl Timelines for SqliteStore {
@@ -12,7 +13,8 @@ impl Timelines for SqliteStore {
         if count == 0 {
             return Vec::new();
         }
-        match self.within("append", self.place(posts)).await {
+        let parts = posts.into_iter().map(Part::Whole).collect();
+        match self.within("append", self.place(parts)).await {
             Ok(answers) => answers,
             Err(error) => vec![Err(error); count],
         }
@@ -39,7 +41,8 @@ impl Timelines for SqliteStore {
 
     async fn find(&self, keys: Vec<(Uid, SendKey)>) -> Result<Vec<Option<Found>>, StoreError> {
         let found = async { lookup::sends(&mut *self.readers.acquire().await?, &keys).await };
-        self.within("find", found).await
+        let sends = self.within("find", found).await?;
+        Ok(sends.into_iter().map(|sent| sent.and_then(Sent::into_found)).collect())
     }
 
     async fn locate(&self, messages: Vec<(TimelineId, MsgId)>) -> Result<Vec<Option<Version>>, StoreError> {

@@ -1,30 +1,97 @@
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use im_core::memory::MemoryStore;
 use im_core::storage::{Shard, Store};
 use im_core::testing::conformance::StoreBench;
 use im_store::layer::sharding::{BucketMap, ShardedStore};
+use tokio::sync::Mutex;
 
-/// Reopening gives other databases with the same content.
-pub(crate) struct MemoryShards(Mutex<Vec<Arc<MemoryStore>>>);
+use crate::faulty::{Fault, Faulty};
 
-impl MemoryShards {
+/// Databases that a store is made of, and their opening again after the end of the process.
+#[async_trait]
+pub(crate) trait Databases: Send + Sync + 'static {
+    /// Opens them. What was opened before is not used any more.
+    async fn open(&mut self) -> Vec<Arc<dyn Shard>>;
+}
+
+/// Opening gives other databases with the same content.
+pub(crate) struct Memory(Vec<Arc<MemoryStore>>);
+
+impl Memory {
     pub(crate) fn new(databases: usize) -> Self {
-        Self(Mutex::new((0..databases).map(|_| Arc::default()).collect()))
+        Self((0..databases).map(|_| Arc::default()).collect())
     }
 }
 
 #[async_trait]
-impl StoreBench for MemoryShards {
+impl Databases for Memory {
+    async fn open(&mut self) -> Vec<Arc<dyn Shard>> {
+        self.0.iter_mut().for_each(|database| *database = Arc::new(database.snapshot()));
+        self.0.iter().map(|database| database.clone() as _).collect()
+    }
+}
+
+#[cfg(feature = "sqlite")]
+pub(crate) struct Sqlite {
+    dir: tempfile::TempDir,
+    databases: usize,
+    open: Vec<Arc<im_store::sqlite::SqliteStore>>,
+}
+
+#[cfg(feature = "sqlite")]
+impl Sqlite {
+    pub(crate) fn new(databases: usize) -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), databases, open: Vec::new() }
+    }
+}
+
+#[cfg(feature = "sqlite")]
+#[async_trait]
+impl Databases for Sqlite {
+    async fn open(&mut self) -> Vec<Arc<dyn Shard>> {
+        for store in self.open.drain(..) {
+            store.close().await;
+        }
+        for number in 0..self.databases {
+            let path = self.dir.path().join(format!("{number}.db"));
+            self.open.push(Arc::new(im_store::sqlite::SqliteStore::open(path).await.unwrap()));
+        }
+        self.open.iter().map(|database| database.clone() as _).collect()
+    }
+}
+
+/// The suite's bench over any databases. Writes fail in the second one.
+pub(crate) struct Bench<D> {
+    databases: Mutex<D>,
+    failing: Arc<AtomicBool>,
+}
+
+impl<D: Databases> Bench<D> {
+    pub(crate) fn new(databases: D) -> Self {
+        Self { databases: Mutex::new(databases), failing: Arc::default() }
+    }
+}
+
+#[async_trait]
+impl<D: Databases> StoreBench for Bench<D> {
     async fn open(&self) -> Arc<dyn Store> {
-        let databases = self.0.lock().unwrap().clone();
-        Arc::new(over(databases.into_iter().map(|database| database as _).collect()))
+        let mut databases = self.databases.lock().await.open().await;
+        if let Some(second) = databases.get_mut(1) {
+            *second = Arc::new(Faulty::new(second.clone(), Fault::while_set(self.failing.clone())));
+        }
+        Arc::new(over(databases))
     }
 
     async fn reopen(&self) -> Arc<dyn Store> {
-        self.0.lock().unwrap().iter_mut().for_each(|database| *database = Arc::new(database.snapshot()));
         self.open().await
+    }
+
+    async fn fail_writes(&self, failing: bool) -> bool {
+        self.failing.store(failing, Ordering::SeqCst);
+        true
     }
 }
 

@@ -2,17 +2,29 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod bench;
+mod crashes;
+mod faulty;
+mod traffic;
 
-use bench::MemoryShards;
+use bench::{Bench, Databases, Memory};
 use im_core::testing::conformance::run_store_suite;
+
+async fn conform<D: Databases>(count: usize, databases: impl Fn() -> D) {
+    let report = run_store_suite(|| Bench::new(databases())).await;
+    assert!(report.passed(), "{count} databases: {report}");
+    assert!(report.not_tried.is_empty(), "{report}");
+    assert!(report.cases >= 60, "{report}");
+}
 
 #[tokio::test]
 async fn memory_stores_conform_together() {
-    for databases in [1, 2, 3, 7] {
-        let report = run_store_suite(|| MemoryShards::new(databases)).await;
-        assert!(report.passed(), "{databases} databases: {report}");
-        let not_tried: Vec<_> = report.not_tried.iter().map(|case| case.name).collect();
-        assert_eq!(not_tried, ["failed_writes_keep_the_order"], "memory takes every write");
-        assert!(report.cases >= 60, "{report}");
+    for count in [2, 3, 7] {
+        conform(count, || Memory::new(count)).await;
     }
+}
+
+#[cfg(feature = "sqlite")]
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_stores_conform_together() {
+    conform(2, || bench::Sqlite::new(2)).await;
 }

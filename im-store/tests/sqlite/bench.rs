@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use im_core::storage::{Exportable, Import, Store};
-use im_core::testing::conformance::{Refused, StoreBench, TransferBench};
+use im_core::storage::{Exportable, Import, Shard, Store};
+use im_core::testing::conformance::{OutboxBench, Refused, StoreBench, TransferBench};
 use im_store::sqlite::{SqliteOptions, SqliteStore};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tempfile::TempDir;
@@ -70,6 +70,20 @@ impl StoreBench for SqliteBench {
             *intruder = Some(connection);
         }
         true
+    }
+}
+
+#[async_trait]
+impl OutboxBench for SqliteBench {
+    async fn open(&self) -> Arc<dyn Shard> {
+        let store = Arc::new(self.options().open().await.unwrap());
+        *self.open.lock().await = Some(store.clone());
+        store
+    }
+
+    async fn reopen(&self) -> Arc<dyn Shard> {
+        self.close().await;
+        OutboxBench::open(self).await
     }
 }
 

@@ -10,7 +10,7 @@ mod posts;
 mod torn;
 
 use bench::SqliteBench;
-use im_core::testing::conformance::{run_store_suite, run_transfer_suite};
+use im_core::testing::conformance::{run_outbox_suite, run_store_suite, run_transfer_suite};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sqlite_store_conforms() {
@@ -26,4 +26,12 @@ async fn the_sqlite_store_conforms_when_it_is_copied() {
     assert!(report.passed(), "{report}");
     assert!(report.not_tried.is_empty(), "{report}");
     assert!(report.cases >= 30, "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sqlite_store_conforms_as_one_database_of_several() {
+    let report = run_outbox_suite(SqliteBench::default).await;
+    assert!(report.passed(), "{report}");
+    assert!(report.not_tried.is_empty(), "{report}");
+    assert!(report.cases >= 15, "{report}");
 }

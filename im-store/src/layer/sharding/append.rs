@@ -68,8 +68,16 @@ struct Run<'a> {
     failed: HashMap<TimelineId, usize>,
     /// What senders have still to deliver, by the database that says so.
     pending: BTreeMap<(usize, Uid), Vec<Intent>>,
-    /// What was delivered.
-    delivered: BTreeMap<(usize, IntentId), Version>,
+    /// What was delivered: its version, and the post that it is the second half of, if that is among these.
+    delivered: BTreeMap<(usize, IntentId), (Version, Option<usize>)>,
+}
+
+/// The calls of a round, by database.
+#[derive(Default)]
+struct Calls {
+    parts: BTreeMap<usize, (Vec<Slot>, Vec<Part>)>,
+    /// Intents that are delivered by them.
+    going: BTreeSet<(usize, IntentId)>,
 }
 
 /// A part of a call: for which post, and which intent it delivers.
@@ -128,11 +136,11 @@ impl<'a> Run<'a> {
 
     /// Makes the calls of one round, at the same time, and lists what their first halves have still to deliver.
     async fn round(&mut self, steps: &[Step], taken: &[bool]) {
-        let mut calls: BTreeMap<usize, (Vec<Slot>, Vec<Part>)> = BTreeMap::new();
+        let mut calls = Calls::default();
         for step in steps {
             self.take(*step, taken[step.post], &mut calls);
         }
-        let calls = calls.into_iter().map(|(database, (slots, parts))| {
+        let calls = calls.parts.into_iter().map(|(database, (slots, parts))| {
             let answers = self.store.databases[database].append_parts(parts);
             async move { (slots, answers.await) }
         });
@@ -149,7 +157,7 @@ impl<'a> Run<'a> {
     }
 
     /// Adds a step to its database's call, unless it has become pointless.
-    fn take(&self, step: Step, taken: bool, calls: &mut BTreeMap<usize, (Vec<Slot>, Vec<Part>)>) {
+    fn take(&self, step: Step, taken: bool, calls: &mut Calls) {
         let (post, route) = &self.posts[step.post];
         if self.failed.get(&post.home).is_some_and(|first| *first < step.post) {
             return;
@@ -157,15 +165,18 @@ impl<'a> Run<'a> {
         match (route, &self.answers[step.post]) {
             (_, None) if !step.second => {
                 let Some(database) = route.database() else { return };
-                let (slots, parts) = calls.entry(database).or_default();
+                let (slots, parts) = calls.parts.entry(database).or_default();
                 slots.push(Slot { post: step.post, intent: None, own: true });
                 parts.push(first_part(post.clone(), route, taken));
             }
             (Route::Split { database, other, into, .. }, Some(Ok(placed)))
                 if step.second && !is_complete(placed, route) =>
             {
-                let (slots, parts) = calls.entry(*other).or_default();
+                let (slots, parts) = calls.parts.entry(*other).or_default();
                 for intent in self.until(*database, post, into) {
+                    if !calls.going.insert((*database, intent.id)) {
+                        continue;
+                    }
                     let own = intent.message.key == post.message.key;
                     slots.push(Slot { post: step.post, intent: Some((*database, intent.id)), own });
                     parts.push(Part::Copy { message: intent.message.clone(), into: into.clone() });
@@ -204,7 +215,7 @@ impl<'a> Run<'a> {
                 asked
             }
             (Some(intent), Ok(copied)) => {
-                self.delivered.insert(intent, copied.home);
+                self.delivered.insert(intent, (copied.home, slot.own.then_some(slot.post)));
                 if slot.own {
                     self.learn(slot.post, copied.home);
                 }
@@ -261,16 +272,23 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Settles what was delivered. What cannot be settled is delivered again by the sweeper, and changes nothing.
+    /// Settles what was delivered. A post that cannot be settled has failed: nobody would find it by its key.
     async fn settle(&mut self) {
         let mut settled: BTreeMap<usize, Vec<(IntentId, Version)>> = BTreeMap::new();
-        for ((database, intent), version) in std::mem::take(&mut self.delivered) {
+        let mut posts: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for ((database, intent), (version, post)) in std::mem::take(&mut self.delivered) {
             settled.entry(database).or_default().push((intent, version));
+            posts.entry(database).or_default().extend(post);
         }
-        let calls =
-            settled.into_iter().map(|(database, settled)| self.store.databases[database].settle(settled));
-        for error in join_all(calls).await.into_iter().filter_map(Result::err) {
-            tracing::debug!(%error, "delivered messages are not settled; the sweeper does it");
+        let calls = settled.into_iter().map(|(database, settled)| {
+            let settle = self.store.databases[database].settle(settled);
+            async move { (database, settle.await) }
+        });
+        for (database, outcome) in join_all(calls.collect::<Vec<_>>()).await {
+            let Err(error) = outcome else { continue };
+            for post in posts.remove(&database).into_iter().flatten() {
+                self.fail(post, error.clone());
+            }
         }
     }
 

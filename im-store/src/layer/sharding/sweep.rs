@@ -32,8 +32,10 @@ impl Default for SweepLimits {
 pub struct Swept {
     /// Messages whose second half is stored, and which are settled.
     pub delivered: usize,
-    /// Those that could not be delivered or settled, or wait behind one.
+    /// Those that could not be delivered or settled now, or wait behind one.
     pub failed: usize,
+    /// Those that never can: their msgid stands there for another message. Nothing waits for them, and the log has an error for each.
+    pub refused: usize,
 }
 
 /// Delivers what a crash or a failure left halfway.
@@ -125,9 +127,10 @@ impl Sweeper {
                 swept.failed += intents.len();
                 continue;
             }
-            let (delivered, failed) = self.copy(other, intents).await;
-            swept.failed += failed;
-            if failed > 0 {
+            let (delivered, copied) = self.copy(other, intents).await;
+            swept.failed += copied.failed;
+            swept.refused += copied.refused;
+            if copied.failed > 0 {
                 down.insert(other);
             }
             settled.extend(delivered);
@@ -140,20 +143,23 @@ impl Sweeper {
     }
 
     /// What was delivered, and how many were not.
-    async fn copy(&self, other: usize, intents: Vec<Intent>) -> (Vec<(IntentId, Version)>, usize) {
+    async fn copy(&self, other: usize, intents: Vec<Intent>) -> (Vec<(IntentId, Version)>, Swept) {
         let ids: Vec<IntentId> = intents.iter().map(|intent| intent.id).collect();
         let part = |intent: Intent| Part::Copy { message: intent.message, into: intent.into };
         let answers = self.store.databases[other].append_parts(intents.into_iter().map(part).collect()).await;
-        let mut delivered = Vec::new();
+        let (mut delivered, mut swept) = (Vec::new(), Swept::default());
         for (id, answer) in ids.iter().zip(answers) {
             match answer {
                 Ok(placed) => delivered.push((*id, placed.home)),
                 Err(error) if error.is_retryable() => {}
-                Err(error) => tracing::error!(%error, intent = id.0, "a message cannot be delivered"),
+                Err(error) => {
+                    tracing::error!(%error, intent = id.0, "a message cannot be delivered");
+                    swept.refused += 1;
+                }
             }
         }
-        let failed = ids.len() - delivered.len();
-        (delivered, failed)
+        swept.failed = ids.len() - delivered.len() - swept.refused;
+        (delivered, swept)
     }
 }
 

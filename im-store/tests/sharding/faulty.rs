@@ -1,0 +1,140 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use im_core::id::{MsgId, Uid, Version};
+use im_core::message::{SendKey, TimelineId};
+use im_core::storage::{
+    Found, Intent, IntentId, Outbox, Part, Pending, Placed, Post, Shard, Store, StoreError, StoreErrorKind,
+};
+use im_core::testing::StoreLayer;
+use tokio::sync::Notify;
+
+/// How a call goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// It fails and does nothing.
+    Refused,
+    /// It is done, and the answer is lost.
+    Unanswered,
+    /// The process ends before it is done.
+    KilledBefore,
+    /// The process ends after it is done.
+    KilledAfter,
+}
+
+pub(crate) const EVERY_WAY: [How; 4] = [How::Refused, How::Unanswered, How::KilledBefore, How::KilledAfter];
+
+/// What goes wrong, in all databases that share it.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    how: How,
+    /// The number of the call that goes wrong; `None` for every one as long as `set`.
+    at: Option<usize>,
+    set: Arc<AtomicBool>,
+    calls: AtomicUsize,
+    /// Told when the process is to end.
+    pub(crate) killed: Notify,
+}
+
+impl Fault {
+    /// The call with this number goes wrong.
+    pub(crate) fn at(call: usize, how: How) -> Arc<Self> {
+        let set = Arc::new(AtomicBool::new(true));
+        Arc::new(Self { how, at: Some(call), set, calls: AtomicUsize::new(0), killed: Notify::new() })
+    }
+
+    /// Every call is refused as long as `set`.
+    pub(crate) fn while_set(set: Arc<AtomicBool>) -> Arc<Self> {
+        let (calls, killed) = (AtomicUsize::new(0), Notify::new());
+        Arc::new(Self { how: How::Refused, at: None, set, calls, killed })
+    }
+
+    /// Whether the call with that number was made.
+    pub(crate) fn came(&self) -> bool {
+        self.at.is_some_and(|at| self.calls.load(Ordering::SeqCst) > at)
+    }
+
+    fn of_this_call(&self) -> Option<How> {
+        let call = self.calls.fetch_add(1, Ordering::SeqCst);
+        let now = self.set.load(Ordering::SeqCst) && self.at.is_none_or(|at| at == call);
+        now.then_some(self.how)
+    }
+
+    /// Makes a call go as it has to; `None` if it failed.
+    async fn play<T>(&self, call: impl Future<Output = T>) -> Option<T> {
+        match self.of_this_call() {
+            None => Some(call.await),
+            Some(How::Refused) => None,
+            Some(How::Unanswered) => {
+                call.await;
+                None
+            }
+            Some(How::KilledBefore) => self.end().await,
+            Some(How::KilledAfter) => {
+                call.await;
+                self.end().await
+            }
+        }
+    }
+
+    /// Nothing comes after this.
+    async fn end<T>(&self) -> T {
+        self.killed.notify_one();
+        std::future::pending().await
+    }
+}
+
+/// A database of which calls go wrong.
+pub(crate) struct Faulty {
+    inner: Arc<dyn Shard>,
+    fault: Arc<Fault>,
+}
+
+impl Faulty {
+    pub(crate) fn new(inner: Arc<dyn Shard>, fault: Arc<Fault>) -> Self {
+        Self { inner, fault }
+    }
+}
+
+fn unavailable() -> StoreError {
+    StoreError::new(StoreErrorKind::Unavailable, "test")
+}
+
+#[async_trait]
+impl StoreLayer for Faulty {
+    fn inner(&self) -> &dyn Store {
+        &*self.inner
+    }
+
+    async fn append(&self, posts: Vec<Post>) -> Vec<Result<Placed, StoreError>> {
+        let count = posts.len();
+        let answers = self.fault.play(self.inner.append(posts)).await;
+        answers.unwrap_or_else(|| vec![Err(unavailable()); count])
+    }
+
+    async fn find(&self, keys: Vec<(Uid, SendKey)>) -> Result<Vec<Option<Found>>, StoreError> {
+        self.fault.play(self.inner.find(keys)).await.unwrap_or_else(|| Err(unavailable()))
+    }
+
+    async fn locate(&self, messages: Vec<(TimelineId, MsgId)>) -> Result<Vec<Option<Version>>, StoreError> {
+        self.fault.play(self.inner.locate(messages)).await.unwrap_or_else(|| Err(unavailable()))
+    }
+}
+
+#[async_trait]
+impl Outbox for Faulty {
+    async fn append_parts(&self, parts: Vec<Part>) -> Vec<Result<Placed, StoreError>> {
+        let count = parts.len();
+        let answers = self.fault.play(self.inner.append_parts(parts)).await;
+        answers.unwrap_or_else(|| vec![Err(unavailable()); count])
+    }
+
+    async fn intents(&self, pending: Pending, limit: usize) -> Result<Vec<Intent>, StoreError> {
+        self.fault.play(self.inner.intents(pending, limit)).await.unwrap_or_else(|| Err(unavailable()))
+    }
+
+    async fn settle(&self, settled: Vec<(IntentId, Version)>) -> Result<(), StoreError> {
+        self.fault.play(self.inner.settle(settled)).await.unwrap_or_else(|| Err(unavailable()))
+    }
+}
