@@ -35,6 +35,7 @@ async fn open(dir: &TempDir, user: &str) -> Result<SqliteLocalStore, OpenLocalEr
 #[tokio::test]
 async fn sqlite_keeps_the_contract() {
     let report = run_local_store_suite(|| Bench { dir: tempfile::tempdir().unwrap() }).await;
+    report.record("SQLite", "local store");
     assert!(report.passed(), "{report}");
 }
 

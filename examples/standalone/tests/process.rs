@@ -150,7 +150,7 @@ fn a_store_of_no_known_kind_is_a_wrong_setting() {
     let dir = tempfile::tempdir().unwrap();
     let output = run(dir.path(), &["--store", "tape:5"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("expected log:DIR or sqlite:FILE"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("expected log:DIR, sqlite:FILE, mysql:"));
 }
 
 #[test]

@@ -81,6 +81,7 @@ impl BusBench for MemoryBench {
 #[test]
 fn the_memory_store_conforms() {
     let report = block_on(run_store_suite(MemoryBench::default));
+    report.record("memory", "store");
     assert!(report.passed(), "{report}");
     let not_tried: Vec<_> = report.not_tried.iter().map(|case| case.name).collect();
     assert_eq!(not_tried, ["failed_writes_keep_the_order"], "memory takes every write");
@@ -90,6 +91,7 @@ fn the_memory_store_conforms() {
 #[test]
 fn the_memory_store_conforms_as_one_database_of_several() {
     let report = block_on(run_outbox_suite(MemoryBench::default));
+    report.record("memory", "outbox");
     assert!(report.passed(), "{report}");
     assert!(report.not_tried.is_empty(), "{report}");
 }
@@ -97,6 +99,7 @@ fn the_memory_store_conforms_as_one_database_of_several() {
 #[test]
 fn the_memory_store_conforms_when_it_is_copied() {
     let report = block_on(run_transfer_suite(MemoryBench::default));
+    report.record("memory", "transfer");
     assert!(report.passed(), "{report}");
     let not_tried: Vec<_> = report.not_tried.iter().map(|case| case.name).collect();
     assert_eq!(not_tried, ["an_unfinished_store_does_not_open"], "memory keeps nothing half-filled");
@@ -106,11 +109,13 @@ fn the_memory_store_conforms_when_it_is_copied() {
 #[test]
 fn the_memory_routes_conform() {
     let report = block_on(run_routes_suite(MemoryBench::default));
+    report.record("memory", "routes");
     assert!(report.passed(), "{report}");
 }
 
 #[test]
 fn the_memory_bus_conforms() {
     let report = block_on(run_bus_suite(MemoryBench::default));
+    report.record("memory", "bus");
     assert!(report.passed(), "{report}");
 }

@@ -16,6 +16,16 @@ pub(crate) enum Kind {
     Postgres,
 }
 
+impl Kind {
+    /// Which server the tests start.
+    pub(crate) fn server(self) -> &'static str {
+        match self {
+            Self::MySql => "SQL, MariaDB",
+            Self::Postgres => "SQL, PostgreSQL",
+        }
+    }
+}
+
 /// A new database of its own on the server that all tests share.
 pub(crate) fn database(kind: Kind, name: &str) -> String {
     match kind {

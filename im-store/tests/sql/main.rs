@@ -9,6 +9,7 @@ use im_core::testing::conformance::{run_store_suite, run_transfer_suite};
 
 async fn conforms(kind: Kind) {
     let report = run_store_suite(|| SqlBench::new(kind)).await;
+    report.record(kind.server(), "store");
     assert!(report.passed(), "{report}");
     assert!(report.not_tried.is_empty(), "{report}");
     assert!(report.cases >= 60, "{report}");
@@ -26,6 +27,7 @@ async fn the_store_in_postgresql_conforms() {
 
 async fn conforms_when_copied(kind: Kind) {
     let report = run_transfer_suite(|| SqlBench::new(kind)).await;
+    report.record(kind.server(), "transfer");
     assert!(report.passed(), "{report}");
     assert!(report.not_tried.is_empty(), "{report}");
     assert!(report.cases >= 30, "{report}");

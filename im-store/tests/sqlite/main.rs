@@ -15,6 +15,7 @@ use im_core::testing::conformance::{run_outbox_suite, run_store_suite, run_trans
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sqlite_store_conforms() {
     let report = run_store_suite(SqliteBench::default).await;
+    report.record("SQLite", "store");
     assert!(report.passed(), "{report}");
     assert!(report.not_tried.is_empty(), "{report}");
     assert!(report.cases >= 60, "{report}");
@@ -23,6 +24,7 @@ async fn the_sqlite_store_conforms() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sqlite_store_conforms_when_it_is_copied() {
     let report = run_transfer_suite(SqliteBench::default).await;
+    report.record("SQLite", "transfer");
     assert!(report.passed(), "{report}");
     assert!(report.not_tried.is_empty(), "{report}");
     assert!(report.cases >= 30, "{report}");

@@ -7,6 +7,32 @@ use crate::storage::{Placed, Post, Read, Store, StoreError};
 use crate::testing::conformance::Failure;
 use crate::time::Timestamp;
 
+/// Names that quoting, collations, C strings and pattern matching get wrong. Bytes decide, so all of them differ.
+pub(super) const NAMES: [&str; 22] = [
+    "o'brien",
+    "\"",
+    "'; DROP TABLE entries; --",
+    "%",
+    "_",
+    "\\",
+    "\0",
+    "a\0b",
+    "a\0c",
+    "a",
+    "A",
+    "a ",
+    " a",
+    "é",
+    "e\u{301}",
+    "ß",
+    "ss",
+    "😀",
+    "\u{10FFFF}",
+    "\u{202E}abc",
+    "\u{FEFF}a",
+    "123",
+];
+
 pub(super) fn uid(name: &str) -> Uid {
     Uid::new(name).expect("the suite's names are short")
 }

@@ -1,4 +1,6 @@
 use std::fmt;
+use std::fs::OpenOptions;
+use std::io::Write as _;
 
 use super::Failure;
 
@@ -30,6 +32,20 @@ impl Report {
     /// Whether the adapter keeps every contract that was tried.
     pub fn passed(&self) -> bool {
         self.failed.is_empty()
+    }
+
+    /// Adds a line to the file that the environment's `IM_CONFORMANCE` names, if it names one: the adapter (with the server below it, in a few words),
+    /// the suite, how many cases were played, failed, and were not tried, with tabs between.
+    ///
+    /// # Panics
+    /// If the line cannot be written.
+    pub fn record(&self, adapter: &str, suite: &str) {
+        let Some(path) = std::env::var_os("IM_CONFORMANCE") else { return };
+        let (failed, not_tried) = (self.failed.len(), self.not_tried.len());
+        let line = format!("{adapter}\t{suite}\t{}\t{failed}\t{not_tried}\n", self.cases);
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
+        assert!(written.is_ok(), "IM_CONFORMANCE: {written:?}");
     }
 }
 

@@ -1,5 +1,5 @@
 use super::StoreBench;
-use super::fixture::{append_all, device, direct, group, only, to_group, uid, user};
+use super::fixture::{NAMES, append_all, device, direct, group, only, to_group, uid, user};
 use crate::id::Version;
 use crate::message::TimelineId;
 use crate::storage::{Cursor, CursorAck, MAX_CURSORS, Store, StoreErrorKind};
@@ -19,6 +19,7 @@ pub(super) fn cases() -> Vec<Case<dyn StoreBench>> {
         }
         "Cursors::cursors" {
             cursors_are_listed_in_the_order_asked_by_device: "One list for each pair asked, in order, sorted by device; a device that never acknowledged is not listed.",
+            strange_device_names_are_told_apart: "One list for each pair asked, in order, sorted by device; a device that never acknowledged is not listed.",
             a_list_is_bounded: "A list has the first [`MAX_CURSORS`] devices at most.",
             an_acknowledgement_is_seen_at_once: "What `ack` answered `Ok` before this call began is seen by it.",
         }
@@ -147,6 +148,26 @@ async fn an_acknowledgement_is_seen_at_once(bench: &dyn StoreBench) -> Outcome {
     for n in 1..=10 {
         ack_all(&*store, vec![ack("bob", "phone", user("bob"), n)]).await?;
         same("bob's cursors", of_bob(&*store, user("bob")).await?, vec![at("phone", n)])?;
+    }
+    Ok(())
+}
+
+async fn strange_device_names_are_told_apart(bench: &dyn StoreBench) -> Outcome {
+    let store = ten_for_bob(bench).await?;
+    let posts: Vec<_> = (101..).zip(NAMES).map(|(n, name)| direct("alice", name, n)).collect();
+    append_all(&*store, &posts).await?;
+    for (version, name) in (1..).zip(NAMES) {
+        let version = version % 10;
+        let of_bob = ack("bob", name, user("bob"), version);
+        ack_all(&*store, vec![of_bob, ack(name, name, user(name), 1)]).await?;
+    }
+    let mut expected: Vec<_> = (1..).zip(NAMES).map(|(version, name)| at(name, version % 10)).collect();
+    expected.sort();
+    same("bob's devices", of_bob(&*store, user("bob")).await?, expected)?;
+    for name in NAMES {
+        let list = only(store.cursors(vec![(uid(name), user(name))]).await?)?;
+        let expected = Cursor { device: device(name), version: Version(1) };
+        same(format!("the cursors of {name:?}"), list, vec![expected])?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@ use im_proto::{CmdId, Seq};
 
 use super::StoreBench;
 use super::fixture::{
-    append_all, append_one, direct, numbered, outline, placed, repeated, resent, to_group, uid, user,
+    NAMES, append_all, append_one, direct, numbered, outline, placed, repeated, resent, to_group, uid, user,
 };
 use crate::id::{ConnId, MsgId, Uid, Version};
 use crate::message::{ContentType, SendKey, Target};
@@ -22,6 +22,7 @@ pub(super) fn cases() -> Vec<Case<dyn StoreBench>> {
             another_target_type_or_content_is_another_send: "with another digest it is [`KeyReused`]",
             a_key_reused_after_a_restart_is_refused: "with another digest it is [`KeyReused`]",
             keys_of_two_senders_do_not_meet: "A post whose key (sender, [`Message::key`]) is known is a repeat.",
+            strange_keys_are_told_apart: "A post whose key (sender, [`Message::key`]) is known is a repeat.",
             keys_of_links_are_keys: "A post whose key (sender, [`Message::key`]) is known is a repeat.",
             a_repeat_in_a_group_is_recognised: "A post whose key (sender, [`Message::key`]) is known is a repeat.",
         }
@@ -208,4 +209,22 @@ fn key_of(post: &Post) -> (Uid, SendKey) {
 /// `post`'s message under the key of `other`.
 fn with_key(post: Post, other: &Post) -> crate::message::Message {
     crate::message::Message { key: other.message.key.clone(), ..post.message }
+}
+
+async fn strange_keys_are_told_apart(bench: &dyn StoreBench) -> Outcome {
+    let store = bench.open().await;
+    let posts: Vec<_> = (1..)
+        .zip(NAMES)
+        .map(|(n, name)| {
+            let mut post = direct("alice", "bob", n);
+            post.message.key = super::fixture::key(name);
+            post
+        })
+        .collect();
+    append_all(&*store, &posts).await?;
+    for (n, post) in (1..).zip(&posts) {
+        let again = append_one(&*store, &resent(post, 100 + n)).await??;
+        same(format!("the repeat of {:?}", post.message.key), again, repeated(post, n, Some(n)))?;
+    }
+    Ok(())
 }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::StoreBench;
+use super::fixture::NAMES;
 use crate::id::NodeId;
 use crate::storage::{NodeLease, Store, StoreErrorKind};
 use crate::testing::conformance::case::cases;
@@ -12,6 +13,7 @@ pub(super) fn cases() -> Vec<Case<dyn StoreBench>> {
     cases! {
         "Nodes::lease_node" {
             a_restart_takes_its_number_at_once: "The holder's last number, if nobody else took it since, at once and under a new epoch",
+            strange_holders_are_told_apart: "The holder's last number, if nobody else took it since, at once and under a new epoch",
             a_late_restart_takes_its_number_too: "The holder's last number, if nobody else took it since, at once and under a new epoch",
             the_lowest_free_number_is_taken: "else the lowest number that nobody holds or whose lease ended at or before `now`.",
             a_number_taken_over_is_not_taken_back: "else the lowest number that nobody holds or whose lease ended at or before `now`.",
@@ -160,4 +162,18 @@ async fn renewals_outlive_a_restart_of_the_store(bench: &dyn StoreBench) -> Outc
     let store = bench.reopen().await;
     same("another's number", lease(&*store, "b", 2_000).await?.node, NodeId(1))?;
     same("where the next lease starts", lease(&*store, "a", 2_000).await?.from, Timestamp(2_100))
+}
+
+async fn strange_holders_are_told_apart(bench: &dyn StoreBench) -> Outcome {
+    let store = bench.open().await;
+    for round in 0..2 {
+        for (node, name) in (0..).zip(NAMES) {
+            same(
+                format!("the number of {name:?}"),
+                lease(&*store, name, 1_000 + round).await?.node,
+                NodeId(node),
+            )?;
+        }
+    }
+    Ok(())
 }

@@ -2,7 +2,7 @@ use bytes::Bytes;
 
 use super::StoreBench;
 use super::fixture::{
-    append_all, direct, entries, everything, group, key, numbered, only, outline, to_group, uid, user,
+    NAMES, append_all, direct, entries, everything, group, key, numbered, only, outline, to_group, uid, user,
 };
 use crate::id::Version;
 use crate::message::{Target, TimelineId};
@@ -19,6 +19,7 @@ pub(super) fn cases() -> Vec<Case<dyn StoreBench>> {
             names_and_contents_come_back_byte_for_byte: "An entry is what was appended, byte for byte.",
             every_byte_comes_back: "An entry is what was appended, byte for byte.",
             large_contents_come_back: "An entry is what was appended, byte for byte.",
+            long_texts_of_any_script_come_back: "An entry is what was appended, byte for byte.",
             extreme_numbers_come_back: "An entry is what was appended, byte for byte.",
             a_page_has_at_most_limit_entries: "A page has at most `limit` entries",
             a_page_ends_at_until: "none above `until`",
@@ -80,32 +81,6 @@ async fn pages_join_without_a_hole(bench: &dyn StoreBench) -> Outcome {
     same("all pages", seen, numbered(1..=100))
 }
 
-/// Names that quoting, collations, C strings and pattern matching get wrong. Bytes decide, so all of them differ.
-const NAMES: [&str; 22] = [
-    "o'brien",
-    "\"",
-    "'; DROP TABLE entries; --",
-    "%",
-    "_",
-    "\\",
-    "\0",
-    "a\0b",
-    "a\0c",
-    "a",
-    "A",
-    "a ",
-    " a",
-    "é",
-    "e\u{301}",
-    "ß",
-    "ss",
-    "😀",
-    "\u{10FFFF}",
-    "\u{202E}abc",
-    "\u{FEFF}a",
-    "123",
-];
-
 async fn names_and_contents_come_back_byte_for_byte(bench: &dyn StoreBench) -> Outcome {
     let store = bench.open().await;
     let posts: Vec<_> = (1..).zip(NAMES).map(|(n, name)| named(name, n)).collect();
@@ -144,6 +119,18 @@ async fn large_contents_come_back(bench: &dyn StoreBench) -> Outcome {
         let mut post = direct("alice", "bob", n);
         let byte = u8::try_from(n).unwrap_or_default();
         post.message.content = Bytes::from(vec![byte; 64 << 10]);
+        post
+    });
+    contents_come_back(bench, posts.collect()).await
+}
+
+/// Quotes, escapes and NULs, right-to-left marks, and characters of one to four bytes, up to 64 KiB.
+async fn long_texts_of_any_script_come_back(bench: &dyn StoreBench) -> Outcome {
+    let unit = "'; --\"\\\0%_\u{202E}\u{200F}é漢😀\u{10FFFF}$1?\r\n";
+    let text = unit.repeat((64 << 10) / unit.len());
+    let posts = NAMES.into_iter().chain([&*text]).zip(1..).map(|(text, n)| {
+        let mut post = direct("alice", "bob", n);
+        post.message.content = Bytes::copy_from_slice(text.as_bytes());
         post
     });
     contents_come_back(bench, posts.collect()).await
