@@ -22,7 +22,10 @@ type Answers = Vec<Result<Placed, StoreError>>;
 impl SqlStore {
     /// Stores a batch, again if it lost against another.
     pub(super) async fn place(&self, parts: Vec<Part>) -> Result<Answers, Fault> {
-        let (mut tries, mut look) = (Tries::default(), false);
+        // Of what stands in another database's timeline, no index here complains.
+        let taken =
+            |part: &Part| matches!(part, Part::Home { taken: true, .. } | Part::Key { taken: true, .. });
+        let (mut tries, mut look) = (Tries::default(), parts.iter().any(taken));
         loop {
             let mut session = self.pool.begin().await?;
             let placed = place(&mut session, &parts, look).await;
@@ -166,6 +169,7 @@ pub(super) async fn store(session: &mut Session, plan: &Plan) -> Result<(), Faul
     session.insert(&MESSAGES, messages(plan)).await?;
     session.insert(&ENTRIES, entries(plan)?).await?;
     session.insert(&CONVERSATIONS, conversations(plan)).await?;
+    session.insert(&OUTBOX, outbox(plan)?).await?;
     session.insert(&HEADS, heads(plan)).await
 }
 
@@ -189,14 +193,16 @@ fn messages(plan: &Plan) -> Vec<Column> {
     ]
 }
 
-/// Entries name their message by its home. In a plan they name it by its number in the batch, from 1.
+/// Rows name their message by its home. In a plan they name it by its number in the batch, from 1.
+fn home_of(plan: &Plan, message: i64) -> Result<(i64, i64), Fault> {
+    let at = usize::try_from(message - 1).ok();
+    let message = at.and_then(|at| plan.messages.get(at)).ok_or(Fault::BadRow("messages.home"))?;
+    Ok((message.home_owner, message.home.0))
+}
+
 fn entries(plan: &Plan) -> Result<Vec<Column>, Fault> {
-    let home = |entry: &plan::EntryRow| {
-        let at = usize::try_from(entry.message - 1).ok();
-        let message = at.and_then(|at| plan.messages.get(at)).ok_or(Fault::BadRow("entries.home"))?;
-        Ok::<_, Fault>((message.home_owner, message.home.0))
-    };
-    let homes = plan.entries.iter().map(home).collect::<Result<Vec<_>, _>>()?;
+    let homes = plan.entries.iter().map(|entry| home_of(plan, entry.message));
+    let homes = homes.collect::<Result<Vec<_>, _>>()?;
     let rows = || plan.entries.iter();
     Ok(vec![
         Column::ints(rows().map(|row| row.owner)),
@@ -204,6 +210,19 @@ fn entries(plan: &Plan) -> Result<Vec<Column>, Fault> {
         Column::ints(rows().map(|row| row.msgid.0)),
         Column::ints(homes.iter().map(|(owner, _)| *owner)),
         Column::ints(homes.iter().map(|(_, home)| *home)),
+    ])
+}
+
+static OUTBOX: Insert =
+    Insert::new("outbox", &["home_owner", "home", "sender", "into_owner"], Both::same(""));
+
+fn outbox(plan: &Plan) -> Result<Vec<Column>, Fault> {
+    let homes = plan.outbox.iter().map(|row| home_of(plan, row.message)).collect::<Result<Vec<_>, _>>()?;
+    Ok(vec![
+        Column::ints(homes.iter().map(|(owner, _)| *owner)),
+        Column::ints(homes.iter().map(|(_, home)| *home)),
+        Column::ints(plan.outbox.iter().map(|row| row.sender)),
+        Column::ints(plan.outbox.iter().map(|row| row.into)),
     ])
 }
 

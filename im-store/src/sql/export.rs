@@ -24,7 +24,7 @@ static POSTS: Text = Text::new(
     "SELECT m.seq, m.msgid, m.kind, s.name, t.name, m.send_key, m.content_type, m.content, m.sent_at, \
      m.withdrawn_at, m.digest, m.home, m.copy, h.name, c.name FROM messages m \
      JOIN owners s ON s.id = m.sender JOIN owners t ON t.id = m.target JOIN owners h ON h.id = m.home_owner \
-     LEFT JOIN owners c ON c.id = m.copy_owner WHERE m.seq > ? ORDER BY m.seq LIMIT ?",
+     LEFT JOIN owners c ON c.id = m.copy_owner WHERE m.seq > ? AND m.home > 0 ORDER BY m.seq LIMIT ?",
 );
 
 /// Not as a comparison of rows, of which MySQL makes no range of the index.
@@ -113,6 +113,8 @@ fn timeline(row: &driver::Row) -> Result<Row, Fault> {
 fn post(row: &driver::Row) -> Result<Row, Fault> {
     let digest = row.bytes(10)?.try_into().map_err(|_| Fault::BadRow("messages.digest"))?;
     let copy = match (row.maybe_int(12)?, row.maybe_bytes(14)?) {
+        // It waits for its delivery.
+        (Some(0), Some(_)) => None,
         (Some(version), Some(name)) => {
             Some(Place { timeline: owner(name, "messages.copy_owner")?, version: Version(version) })
         }

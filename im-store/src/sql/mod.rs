@@ -17,6 +17,10 @@
 //! it stands. `owners` gives users and groups their numbers and holds the heads. The schemas, commented, are in `migrations/mysql/` and
 //! `migrations/postgres/`.
 //!
+//! # One of several databases
+//! It can be one database of a [sharded store](crate::layer::sharding): halves of messages are rows of `messages` too, and `outbox` says which of them have
+//! to be delivered.
+//!
 //! # Failures
 //! A database that is away, a full disk, a lost lock and a passed deadline are
 //! [`Unavailable`](im_core::storage::StoreErrorKind::Unavailable), which is retryable. A connection on which a call did not end is cut, and the next
@@ -36,8 +40,6 @@ mod epochs;
 mod export;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod fault;
-// Without a database that has the outbox, nobody reads what stands.
-#[cfg_attr(not(feature = "sqlite"), allow(dead_code))]
 pub(crate) mod halves;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod import;
@@ -49,6 +51,8 @@ mod nodes;
 mod open;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod options;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod outbox;
 // SQLite's rows have numbers that the other databases' do without, and the other way round.
 #[cfg_attr(not(all(feature = "sqlite", any(feature = "mysql", feature = "postgres"))), allow(dead_code))]
 pub(crate) mod plan;

@@ -98,7 +98,10 @@ async fn mysql(options: &SqlOptions) -> Result<Pool, OpenError> {
             Box::pin(async move { connection.execute(sqlx::raw_sql(AssertSqlSafe(set))).await.map(drop) })
         });
     let pool = pool.connect_with(url).await.map_err(|error| OpenError::Unavailable(error.into()))?;
-    let files = [(1, "timelines", include_str!("../../migrations/mysql/0001_timelines.sql"))];
+    let files = [
+        (1, "timelines", include_str!("../../migrations/mysql/0001_timelines.sql")),
+        (2, "outbox", include_str!("../../migrations/mysql/0002_outbox.sql")),
+    ];
     migrations(&files).run(&pool).await.map_err(not_migrated)?;
     Ok(Pool::MySql(pool))
 }
@@ -123,7 +126,10 @@ async fn postgres(options: &SqlOptions) -> Result<Pool, OpenError> {
             Box::pin(async move { connection.execute(sqlx::raw_sql(AssertSqlSafe(set))).await.map(drop) })
         });
     let pool = pool.connect_with(url).await.map_err(|error| OpenError::Unavailable(error.into()))?;
-    let files = [(1, "timelines", include_str!("../../migrations/postgres/0001_timelines.sql"))];
+    let files = [
+        (1, "timelines", include_str!("../../migrations/postgres/0001_timelines.sql")),
+        (2, "outbox", include_str!("../../migrations/postgres/0002_outbox.sql")),
+    ];
     migrations(&files).run(&pool).await.map_err(not_migrated)?;
     Ok(Pool::Postgres(pool))
 }

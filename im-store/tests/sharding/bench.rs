@@ -63,6 +63,37 @@ impl Databases for Sqlite {
     }
 }
 
+/// A database on a MariaDB server and one on a PostgreSQL server.
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+pub(crate) struct Servers {
+    urls: [String; 2],
+    open: Vec<Arc<im_store::sql::SqlStore>>,
+}
+
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+impl Servers {
+    pub(crate) fn new() -> Self {
+        let mysql = im_test_servers::MariaDb::shared().database("sharding");
+        let postgres = im_test_servers::Postgres::shared().database("sharding");
+        Self { urls: [mysql, postgres], open: Vec::new() }
+    }
+}
+
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+#[async_trait]
+impl Databases for Servers {
+    async fn open(&mut self) -> Vec<Arc<dyn Shard>> {
+        for store in self.open.drain(..) {
+            store.close().await;
+        }
+        for url in &self.urls {
+            let options = im_store::sql::SqlOptions::new(url).connections(4);
+            self.open.push(Arc::new(options.open().await.unwrap()));
+        }
+        self.open.iter().map(|database| database.clone() as _).collect()
+    }
+}
+
 /// The suite's bench over any databases. Writes fail in the second one.
 pub(crate) struct Bench<D> {
     databases: Mutex<D>,

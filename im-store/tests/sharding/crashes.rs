@@ -123,6 +123,15 @@ async fn sqlite_databases_lose_nothing_between_their_two_commits() {
     }
 }
 
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+#[tokio::test(flavor = "multi_thread")]
+async fn databases_in_servers_lose_nothing_between_their_two_commits() {
+    for (how, after) in [(How::Unanswered, After::SendAgain), (How::KilledAfter, After::Sweep)] {
+        let calls = every_call(crate::bench::Servers::new, how, after, 9).await;
+        assert!(calls > 40, "{calls} calls");
+    }
+}
+
 /// Two databases of which the second does not answer until told.
 async fn with_second_away() -> (Vec<Arc<dyn Shard>>, Arc<ShardedStore>, Arc<std::sync::atomic::AtomicBool>) {
     let away = Arc::new(std::sync::atomic::AtomicBool::new(true));

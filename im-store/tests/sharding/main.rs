@@ -23,6 +23,12 @@ async fn memory_stores_conform_together() {
     }
 }
 
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_in_mariadb_and_one_in_postgresql_conform_together() {
+    conform(2, bench::Servers::new).await;
+}
+
 #[cfg(feature = "sqlite")]
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_stores_conform_together() {

@@ -2,8 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use im_core::storage::{Exportable, Import, Store};
-use im_core::testing::conformance::{Refused, StoreBench, TransferBench};
+use im_core::storage::{Exportable, Import, Shard, Store};
+use im_core::testing::conformance::{OutboxBench, Refused, StoreBench, TransferBench};
 use im_store::sql::{SqlOptions, SqlStore};
 use im_test_servers::{MariaDb, Postgres};
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection};
@@ -115,6 +115,20 @@ impl StoreBench for SqlBench {
             *intruder = Some(Intruder::enter(self.kind, &self.url).await);
         }
         true
+    }
+}
+
+#[async_trait]
+impl OutboxBench for SqlBench {
+    async fn open(&self) -> Arc<dyn Shard> {
+        let store = Arc::new(self.options().open().await.unwrap());
+        *self.open.lock().await = Some(store.clone());
+        store
+    }
+
+    async fn reopen(&self) -> Arc<dyn Shard> {
+        self.close().await;
+        OutboxBench::open(self).await
     }
 }
 

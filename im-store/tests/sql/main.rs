@@ -5,7 +5,7 @@
 mod bench;
 
 use bench::{Kind, SqlBench};
-use im_core::testing::conformance::{run_store_suite, run_transfer_suite};
+use im_core::testing::conformance::{run_outbox_suite, run_store_suite, run_transfer_suite};
 
 async fn conforms(kind: Kind) {
     let report = run_store_suite(|| SqlBench::new(kind)).await;
@@ -41,4 +41,21 @@ async fn the_store_in_mariadb_conforms_when_it_is_copied() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_store_in_postgresql_conforms_when_it_is_copied() {
     conforms_when_copied(Kind::Postgres).await;
+}
+
+async fn conforms_as_one_of_several(kind: Kind) {
+    let report = run_outbox_suite(|| SqlBench::new(kind)).await;
+    assert!(report.passed(), "{report}");
+    assert!(report.not_tried.is_empty(), "{report}");
+    assert!(report.cases >= 15, "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_store_in_mariadb_conforms_as_one_database_of_several() {
+    conforms_as_one_of_several(Kind::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_store_in_postgresql_conforms_as_one_database_of_several() {
+    conforms_as_one_of_several(Kind::Postgres).await;
 }
