@@ -29,8 +29,10 @@ pub(crate) const EVERY_WAY: [How; 4] = [How::Refused, How::Unanswered, How::Kill
 #[derive(Debug)]
 pub(crate) struct Fault {
     how: How,
-    /// The number of the call that goes wrong; `None` for every one as long as `set`.
+    /// The number of the call that goes wrong; `None` for any as long as `set`.
     at: Option<usize>,
+    /// Of those, each so many.
+    every: usize,
     set: Arc<AtomicBool>,
     calls: AtomicUsize,
     /// Told when the process is to end.
@@ -41,13 +43,22 @@ impl Fault {
     /// The call with this number goes wrong.
     pub(crate) fn at(call: usize, how: How) -> Arc<Self> {
         let set = Arc::new(AtomicBool::new(true));
-        Arc::new(Self { how, at: Some(call), set, calls: AtomicUsize::new(0), killed: Notify::new() })
+        Self::new(how, Some(call), 1, set)
     }
 
     /// Every call is refused as long as `set`.
     pub(crate) fn while_set(set: Arc<AtomicBool>) -> Arc<Self> {
+        Self::new(How::Refused, None, 1, set)
+    }
+
+    /// One call in so many goes wrong.
+    pub(crate) fn every(calls: usize, how: How) -> Arc<Self> {
+        Self::new(how, None, calls, Arc::new(AtomicBool::new(true)))
+    }
+
+    fn new(how: How, at: Option<usize>, every: usize, set: Arc<AtomicBool>) -> Arc<Self> {
         let (calls, killed) = (AtomicUsize::new(0), Notify::new());
-        Arc::new(Self { how: How::Refused, at: None, set, calls, killed })
+        Arc::new(Self { how, at, every, set, calls, killed })
     }
 
     /// Whether the call with that number was made.
@@ -57,7 +68,8 @@ impl Fault {
 
     fn of_this_call(&self) -> Option<How> {
         let call = self.calls.fetch_add(1, Ordering::SeqCst);
-        let now = self.set.load(Ordering::SeqCst) && self.at.is_none_or(|at| at == call);
+        let now = self.at.map_or(call % self.every == self.every - 1, |at| at == call);
+        let now = now && self.set.load(Ordering::SeqCst);
         now.then_some(self.how)
     }
 

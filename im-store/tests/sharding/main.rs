@@ -4,6 +4,7 @@
 mod bench;
 mod crashes;
 mod faulty;
+mod sweeps;
 mod traffic;
 
 use bench::{Bench, Databases, Memory};
