@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// Version 200, cmd 6, the noop's own sequence number, no body.
@@ -32,7 +33,7 @@ fn it_ends_in_good_order_when_a_service_manager_stops_it() {
 
 fn answers_and_ends_on(signal: &str) {
     let dir = tempfile::tempdir().unwrap();
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = free_address();
     let child = Command::new(env!("CARGO_BIN_EXE_im-minimal"))
         .current_dir(dir.path())
         .env("SECRET", "thirty-two bytes or more, random")
@@ -52,7 +53,20 @@ fn answers_and_ends_on(signal: &str) {
     assert!(server.0.wait().unwrap().success());
 }
 
-fn connect(address: std::net::SocketAddr) -> TcpStream {
+/// An address whose port lies below those that the system gives away by itself: nobody else takes it before the server does.
+fn free_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 8_000).unwrap();
+    loop {
+        let port = 12_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 8_000;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
     let until = Instant::now() + Duration::from_secs(20);
     loop {
         match TcpStream::connect(address) {

@@ -1,9 +1,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "mysql")]
+use sqlx::Connection as _;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 #[cfg(feature = "mysql")]
-use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
 #[cfg(feature = "postgres")]
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Executor, SqlSafeStr};
@@ -43,6 +45,10 @@ pub enum OpenError {
 
 /// How long to wait for the database when it is opened.
 const CONNECT: Duration = Duration::from_secs(10);
+
+/// How long another server's migration is waited for.
+#[cfg(feature = "mysql")]
+const MIGRATION: Duration = Duration::from_secs(60);
 
 /// A connection that was not used for so long is closed.
 const IDLE: Duration = Duration::from_secs(600);
@@ -102,8 +108,25 @@ async fn mysql(options: &SqlOptions) -> Result<Pool, OpenError> {
         (1, "timelines", include_str!("../../migrations/mysql/0001_timelines.sql")),
         (2, "outbox", include_str!("../../migrations/mysql/0002_outbox.sql")),
     ];
-    migrations(&files).run(&pool).await.map_err(not_migrated)?;
+    migrate_mysql(pool.clone(), migrations(&files)).await?;
     Ok(Pool::MySql(pool))
+}
+
+/// Under a lock of our own: the driver's waits with a negative time-out, which MariaDB does not take, so that two servers would migrate at once.
+#[cfg(feature = "mysql")]
+async fn migrate_mysql(pool: MySqlPool, migrations: Migrator) -> Result<(), OpenError> {
+    const NAME: &str = "CONCAT('im-store migrates ', MD5(DATABASE()))";
+    let unavailable = |error: sqlx::Error| OpenError::Unavailable(error.into());
+    // Not the pool's, which may have room for one. If it is cut, the lock is free.
+    let mut connection = pool.acquire().await.map_err(unavailable)?.detach();
+    let lock = AssertSqlSafe(format!("SELECT CAST(GET_LOCK({NAME}, {}) AS SIGNED)", MIGRATION.as_secs()));
+    let locked: Option<i64> =
+        sqlx::query_scalar(lock).fetch_one(&mut connection).await.map_err(unavailable)?;
+    if locked != Some(1) {
+        return Err(OpenError::Unavailable("another server is changing its tables for too long".into()));
+    }
+    migrations.run(&pool).await.map_err(not_migrated)?;
+    connection.close().await.map_err(unavailable)
 }
 
 #[cfg(feature = "postgres")]

@@ -1,8 +1,14 @@
 //! The stores in database servers: the conformance suite, and what servers that share a database do to each other.
 #![cfg(all(feature = "mysql", feature = "postgres"))]
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
 mod bench;
+mod crossed;
+mod kill;
+#[path = "../sqlite/posts.rs"]
+#[allow(dead_code)]
+mod posts;
+mod traffic;
 
 use bench::{Kind, SqlBench};
 use im_core::testing::conformance::{run_outbox_suite, run_store_suite, run_transfer_suite};

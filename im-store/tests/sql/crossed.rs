@@ -1,0 +1,157 @@
+//! Several servers over one database write to each other's owners.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use futures::future::join_all;
+use im_core::storage::{Store, Timelines as _};
+use im_store::sql::{SqlOptions, SqlStore};
+use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection, Row};
+
+use crate::bench::{Kind, database};
+use crate::posts::{direct, entries};
+use crate::traffic::Traffic;
+
+async fn servers(url: &str, count: usize) -> Vec<Arc<SqlStore>> {
+    let open = || async { Arc::new(SqlOptions::new(url).connections(3).open().await.unwrap()) };
+    join_all((0..count).map(|_| open())).await
+}
+
+async fn crossed(kind: Kind) {
+    let stores = servers(&database(kind, "crossed"), 3).await;
+    let traffic = Arc::new(Traffic::default());
+    let mut tasks = tokio::task::JoinSet::new();
+    for (writer, store) in (0..).zip(stores.iter().cycle().take(9)) {
+        tasks.spawn(traffic.clone().write(store.clone() as Arc<dyn Store>, writer));
+    }
+    tasks.spawn(traffic.clone().watch(stores[0].clone(), crate::posts::user("user 0")));
+    traffic.go_on_for(3_000).await;
+    traffic.end();
+    tasks.join_all().await;
+    traffic.audit(&*stores[1]).await;
+    assert_eq!(traffic.refusals.load(Ordering::SeqCst), 0, "nobody has to wait for so long");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_write_to_the_same_owners_of_mariadb_take_turns() {
+    crossed(Kind::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_write_to_the_same_owners_of_postgresql_take_turns() {
+    crossed(Kind::Postgres).await;
+}
+
+/// One send, resent to all servers at once before any has answered.
+async fn resent_everywhere(kind: Kind) {
+    let stores = servers(&database(kind, "resent"), 3).await;
+    for round in 0..20 {
+        let resends = stores.iter().cycle().take(6).zip(0..).map(|(store, n)| {
+            let mut post = direct("alice", "bob", 100 * round + n, 50);
+            post.message.key = direct("alice", "bob", 100 * round, 50).message.key;
+            async move { store.append(vec![post]).await.remove(0).unwrap() }
+        });
+        let placed = join_all(resends).await;
+        let firsts = placed.iter().filter(|placed| !placed.repeated).count();
+        assert_eq!(firsts, 1, "{placed:?}");
+        assert!(placed.iter().all(|other| other.msgid == placed[0].msgid && other.home == placed[0].home));
+    }
+    assert_eq!(entries(&*stores[0], "bob").await.len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_send_that_comes_to_several_servers_of_mariadb_is_stored_once() {
+    resent_everywhere(Kind::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_send_that_comes_to_several_servers_of_postgresql_is_stored_once() {
+    resent_everywhere(Kind::Postgres).await;
+}
+
+/// Another program, in a transaction.
+enum Other {
+    MySql(MySqlConnection),
+    Postgres(PgConnection),
+}
+
+impl Other {
+    async fn enter(kind: Kind, url: &str) -> Self {
+        let mut other = match kind {
+            Kind::MySql => Self::MySql(MySqlConnection::connect(url).await.unwrap()),
+            Kind::Postgres => Self::Postgres(PgConnection::connect(url).await.unwrap()),
+        };
+        // What it has written makes it the one that a database lets win.
+        other.run("CREATE TABLE heavy (id BIGINT PRIMARY KEY)").await;
+        other.run("BEGIN").await;
+        for row in 0..100 {
+            other.run(&format!("INSERT INTO heavy VALUES ({row})")).await;
+        }
+        other
+    }
+
+    async fn run(&mut self, text: &str) {
+        let text = AssertSqlSafe(text.to_owned());
+        match self {
+            Self::MySql(connection) => drop(connection.execute(text).await.unwrap()),
+            Self::Postgres(connection) => drop(connection.execute(text).await.unwrap()),
+        }
+    }
+
+    async fn lock(&mut self, user: &str) {
+        self.run(&format!("SELECT * FROM owners WHERE name = '{user}' FOR UPDATE")).await;
+    }
+
+    /// Waits until somebody waits for a lock in this database.
+    async fn until_one_waits(&mut self) {
+        tokio::time::timeout(std::time::Duration::from_secs(30), self.look_for_one()).await.unwrap();
+    }
+
+    async fn look_for_one(&mut self) {
+        const MYSQL: &str = "SELECT COUNT(*) FROM information_schema.innodb_trx t \
+             JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id \
+             WHERE p.db = DATABASE() AND t.trx_state = 'LOCK WAIT'";
+        const POSTGRES: &str = "SELECT COUNT(*) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
+             WHERE a.datname = current_database() AND NOT l.granted";
+        loop {
+            let waiting: i64 = match self {
+                Self::MySql(connection) => connection.fetch_one(MYSQL).await.unwrap().get(0),
+                Self::Postgres(connection) => connection.fetch_one(POSTGRES).await.unwrap().get(0),
+            };
+            if waiting > 0 {
+                return;
+            }
+            // InnoDB shows what it showed before to who asks more than ten times a second.
+            tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+        }
+    }
+}
+
+/// The other program takes bob's row and then alice's, an append alice's and then bob's: the append loses, and is tried again.
+async fn deadlock(kind: Kind) {
+    let url = database(kind, "deadlock");
+    let store = Arc::new(SqlStore::open(&*url).await.unwrap());
+    store.append(vec![direct("alice", "bob", 1, 10)]).await.remove(0).unwrap();
+    let mut other = Other::enter(kind, &url).await;
+    other.lock("ubob").await;
+    let append = tokio::spawn({
+        let store = store.clone();
+        async move { store.append(vec![direct("alice", "bob", 2, 10)]).await.remove(0) }
+    });
+    other.until_one_waits().await;
+    other.lock("ualice").await;
+    other.run("COMMIT").await;
+    let placed = append.await.unwrap().unwrap();
+    assert_eq!((placed.home.0, placed.copy.map(|copy| copy.0), placed.repeated), (2, Some(2), false));
+    assert_eq!(entries(&*store, "bob").await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_that_loses_a_deadlock_in_mariadb_is_tried_again() {
+    deadlock(Kind::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_that_loses_a_deadlock_in_postgresql_is_tried_again() {
+    deadlock(Kind::Postgres).await;
+}
