@@ -24,8 +24,10 @@ mod mariadb;
 mod postgres;
 mod process;
 mod program;
+mod redis;
 mod sql;
 mod url;
 
 pub use mariadb::MariaDb;
 pub use postgres::Postgres;
+pub use redis::{Redis, RedisCluster, RedisSentinel};
