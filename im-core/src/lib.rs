@@ -25,7 +25,7 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use im_core::id::{ConnId, NodeId, StoreEpoch, Version};
+//! use im_core::id::{ConnId, LoginEpoch, NodeId, StoreEpoch, Version};
 //! use im_core::session::{Effect, Granted, Input, Session, SessionLimits, Verdict};
 //! use im_core::time::{Tick, Timestamp};
 //! use im_proto::{CmdId, Frame, Seq, v1::AuthRequest};
@@ -42,8 +42,13 @@
 //!
 //! // The session asks; whoever drives it answers, with Logic::login in a server.
 //! assert!(matches!(effects.pop(), Some(Effect::Login(login)) if login.caller.uid.as_str() == "alice"));
-//! let granted =
-//!     Granted { head: Version(0), server_time: Timestamp(0), epoch: StoreEpoch(0), expires_at: None };
+//! let granted = Granted {
+//!     head: Version(0),
+//!     server_time: Timestamp(0),
+//!     epoch: StoreEpoch(0),
+//!     expires_at: None,
+//!     login: LoginEpoch(1),
+//! };
 //! session.handle(Tick::from_millis(9), Input::Verdict(Verdict::Granted(granted)), &mut effects);
 //! assert!(matches!(&effects[..], [Effect::Write(frame)] if frame.seq == Seq(1)));
 //! assert!(session.caller().is_some());

@@ -113,6 +113,14 @@ impl Suffix {
         self.len += 1;
     }
 
+    /// A suffix of these bytes, as [`as_bytes`](Self::as_bytes) gave them. `None` if there are more than [`MAX_LEN`](Self::MAX_LEN).
+    pub fn from_bytes(bytes: &[u8]) -> Option<Suffix> {
+        let mut suffix = Suffix::NONE;
+        suffix.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        suffix.len = u8::try_from(bytes.len()).ok()?;
+        Some(suffix)
+    }
+
     /// The bytes that go after the body.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]

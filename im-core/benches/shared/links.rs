@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use im_core::id::{ConnId, NodeId, StoreEpoch, Version};
+use im_core::id::{ConnId, LoginEpoch, NodeId, StoreEpoch, Version};
 use im_core::session::{Effect, Granted, Input, Push, Reply, Session, SessionLimits, Verdict};
 use im_core::time::{Tick, Timestamp};
 use im_proto::v1::{AuthRequest, C2cResponse, PushAck};
@@ -27,8 +27,13 @@ impl Link {
         let auth = AuthRequest { uid: "sender-0000".to_owned(), ..AuthRequest::default() };
         let mut effects = Vec::new();
         session.handle(now, Input::Frame(frame(CmdId::AUTH, 1, auth.encode_to_vec().into())), &mut effects);
-        let granted =
-            Granted { head: Version(0), server_time: Timestamp(0), epoch: StoreEpoch(0), expires_at: None };
+        let granted = Granted {
+            head: Version(0),
+            server_time: Timestamp(0),
+            epoch: StoreEpoch(0),
+            expires_at: None,
+            login: LoginEpoch(1),
+        };
         session.handle(now, Input::Verdict(Verdict::Granted(granted)), &mut effects);
         assert!(session.caller().is_some());
         let answer = C2cResponse { msgid: 1 << 60, timestamp: 1 << 40, version: 1, ..C2cResponse::default() };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use im_core::id::{ConnId, NodeId, RoomId, StoreEpoch, Version};
+use im_core::id::{ConnId, LoginEpoch, NodeId, RoomId, StoreEpoch, Version};
 use im_core::session::{
     Effect, Granted, Input, KickReason, NOOP_VERSION, Push, Request, Session, SessionLimits, Verdict,
 };
@@ -186,5 +186,6 @@ fn granted(choice: u8) -> Granted {
         server_time: Timestamp(5_000),
         epoch: StoreEpoch(0),
         expires_at,
+        login: LoginEpoch(1),
     }
 }

@@ -49,6 +49,10 @@ impl Logic {
     }
 
     async fn admit(&self, login: &Login) -> Result<Granted, Failure> {
+        if self.is_cut_off() {
+            tracing::warn!("a login fails for now: the router is out of reach");
+            return Err(Failure::Unavailable);
+        }
         let identity = self.authenticate(login).await?;
         let registration =
             self.ports.routes.register(route(login, self.ports.clock.now()), self.policy.kick).await?;
@@ -60,11 +64,12 @@ impl Logic {
             server_time: self.ports.clock.now(),
             epoch: self.epoch,
             expires_at: identity.expires_at,
+            login: registration.epoch,
         })
     }
 
     /// Removes the oldest of a user's logins beyond [`Policy::links_per_user`](super::Policy::links_per_user). Of racing logins each
-    /// removes the same oldest ones, so that a few too many may stay until the next.
+    /// removes the same oldest ones, so that a few too many may stay until the next; so may one whose kick is lost, for its gate confirms it.
     async fn bound_links(&self, uid: &Uid) -> Result<(), RouteError> {
         let found = self.ports.routes.find(vec![uid.clone()]).await?;
         let routes = found.into_iter().next().unwrap_or_default();
@@ -143,14 +148,26 @@ impl Logic {
         }
     }
 
-    /// Of these logged-in links, those that a newer login removed without the kick arriving. A gate asks every few seconds, and
-    /// kicks them itself.
+    /// Tells the router which logins a gate holds, and kicks those elsewhere that are older than one of them. Of the gate's own, returns those that a newer login
+    /// removed without the kick arriving. A gate asks every few seconds, and kicks them itself; it asks about all of them at once when
+    /// [`route_losses`](Self::route_losses) has grown.
+    ///
+    /// # Cancel safety
+    /// As [`Routes::confirm`](crate::router::Routes::confirm): what closes meanwhile has to [leave](super::Turn::leaves) after this.
     ///
     /// # Errors
     /// The router's.
-    pub fn evicted(&self, links: Vec<(Uid, ConnId)>) -> BoxFuture<'static, Result<Vec<ConnId>, RouteError>> {
-        let routes = self.ports.routes.clone();
-        async move { routes.missing(links).await }.boxed()
+    pub fn confirm(
+        self: &Arc<Self>,
+        links: Vec<Route>,
+    ) -> BoxFuture<'static, Result<Vec<ConnId>, RouteError>> {
+        let logic = self.clone();
+        async move {
+            let confirmation = logic.ports.routes.confirm(links, logic.policy.kick).await?;
+            logic.kick(confirmation.evicted, KickReason::LoggedInElsewhere).await;
+            Ok(confirmation.gone)
+        }
+        .boxed()
     }
 }
 

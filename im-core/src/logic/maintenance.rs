@@ -23,14 +23,15 @@ const TICK: Duration = Duration::from_millis(500);
 const BATCH: usize = 512;
 
 /// The upkeep, and beside it the renewal of the lease: without one no message is taken, so that it waits for nothing else that is slow. Both
-/// end when the server stops.
+/// end when the server stops; `routes` is dropped then.
 pub(super) fn run(
     logic: Arc<Logic>,
     stopped: oneshot::Receiver<()>,
+    routes: oneshot::Sender<()>,
 ) -> (impl Future<Output = ()> + Send, impl Future<Output = ()> + Send) {
     // Dropped with the upkeep.
     let (done, upkeep_ended) = oneshot::channel();
-    (upkeep(logic.clone(), stopped, done), renewals(logic, upkeep_ended))
+    (upkeep(logic.clone(), stopped, [done, routes]), renewals(logic, upkeep_ended))
 }
 
 async fn renewals(logic: Arc<Logic>, mut ended: oneshot::Receiver<()>) {
@@ -44,7 +45,7 @@ async fn renewals(logic: Arc<Logic>, mut ended: oneshot::Receiver<()>) {
     }
 }
 
-async fn upkeep(logic: Arc<Logic>, mut stopped: oneshot::Receiver<()>, _done: oneshot::Sender<()>) {
+async fn upkeep(logic: Arc<Logic>, mut stopped: oneshot::Receiver<()>, _done: [oneshot::Sender<()>; 2]) {
     let mut flush_at = logic.ports.clock.tick() + logic.policy.ack_flush;
     loop {
         let sleep = logic.ports.clock.sleep_until(logic.ports.clock.tick() + TICK);

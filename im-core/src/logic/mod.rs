@@ -18,6 +18,7 @@ mod policy;
 mod pull;
 mod reply;
 mod room;
+mod route_lease;
 #[cfg(test)]
 mod tests;
 mod version;
@@ -100,11 +101,12 @@ pub struct Logic {
     room_queue: mpsc::UnboundedSender<Vec<Delivery>>,
     /// Bytes of what was said in rooms and waits for the bus.
     room_bytes: AtomicUsize,
+    route_lease: route_lease::RouteLease,
     stop: Mutex<Option<oneshot::Sender<()>>>,
     superseded: AtomicBool,
 }
 
-/// The futures that a server runs beside its gates: the writer of appends, the fan-outs of messages and of rooms, the upkeep (deadlines, flushes), and the lease. Spawn
+/// The futures that a server runs beside its gates: the writer of appends, the fan-outs of messages and of rooms, the upkeep (deadlines, flushes), and the leases. Spawn
 /// each, or poll them all; they end after [`Logic::stop`].
 pub type Background = Vec<BoxFuture<'static, ()>>;
 
@@ -147,6 +149,7 @@ impl Logic {
                 rooms: Mutex::default(),
                 room_queue,
                 room_bytes: AtomicUsize::new(0),
+                route_lease: route_lease::RouteLease::new(ports.clock.tick() + policy.route_lease),
                 stop: Mutex::new(Some(stop)),
                 superseded: AtomicBool::new(false),
                 ports,
@@ -155,10 +158,12 @@ impl Logic {
         });
         let fan_out = fan_out::run(logic.clone(), stored);
         let rooms = room::run(logic.clone(), said);
-        let (upkeep, lease) = maintenance::run(logic.clone(), stopped);
-        let background =
-            [writer, Some(fan_out.boxed()), Some(rooms.boxed()), Some(upkeep.boxed()), Some(lease.boxed())];
-        Ok((logic, background.into_iter().flatten().collect()))
+        let (route_stop, routes_stopped) = oneshot::channel();
+        let (upkeep, lease) = maintenance::run(logic.clone(), stopped, route_stop);
+        let routes = route_lease::run(logic.clone(), routes_stopped);
+        logic.renew_routes().await;
+        let background = [fan_out.boxed(), rooms.boxed(), upkeep.boxed(), lease.boxed(), routes.boxed()];
+        Ok((logic, writer.into_iter().chain(background).collect()))
     }
 
     /// The node whose number is in all ids made here.

@@ -31,6 +31,9 @@ pub struct Policy {
     pub ack_flush: Duration,
     /// How long a lease of a node number lasts; it is renewed three times as often. Default 10 s.
     pub node_lease: Duration,
+    /// How long a node's routes hold without being renewed; they are renewed four times as often. A gate that cannot renew them sends its links to
+    /// others after four fifths of it, so that users are never online where nobody finds them. Default 10 s.
+    pub route_lease: Duration,
     /// Turns with stored messages that wait for their fan-out; the pushes of those on top are dropped, and the receivers find
     /// them at the delivery deadline. Default 4,096.
     pub fan_out_queue: usize,
@@ -58,6 +61,7 @@ impl Default for Policy {
             group_commit: GroupCommitLimits::default(),
             ack_flush: Duration::from_secs(1),
             node_lease: Duration::from_secs(10),
+            route_lease: Duration::from_secs(10),
             fan_out_queue: 4_096,
             fan_out_bytes: 64 << 20,
             max_room_content: 16 << 10,

@@ -1,13 +1,17 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use foldhash::fast::RandomState;
 
-use crate::id::{ConnId, LoginEpoch, Uid};
-use crate::router::{KickPolicy, Registration, Route, RouteError, Routes, UserRoutes};
+use crate::id::{ConnId, LoginEpoch, NodeId, Uid};
+use crate::router::{
+    Confirmation, Continuity, KickPolicy, Registration, Route, RouteError, Routes, UserRoutes,
+};
+use crate::time::Timestamp;
 
-/// The routes of a server of one process.
+/// The routes of a server of one process. They end with it, so that leases have no end.
 #[derive(Debug, Default)]
 pub struct MemoryRoutes {
     table: Mutex<Table>,
@@ -18,6 +22,7 @@ struct Table {
     last_epoch: u64,
     /// In order of epoch. No user without a route stays here. The seed of the hashes shows nowhere, since nothing goes through all users.
     users: HashMap<Uid, UserRoutes, RandomState>,
+    lives: HashMap<NodeId, i64, RandomState>,
 }
 
 impl MemoryRoutes {
@@ -41,10 +46,22 @@ impl Routes for MemoryRoutes {
         Ok(())
     }
 
-    async fn missing(&self, links: Vec<(Uid, ConnId)>) -> Result<Vec<ConnId>, RouteError> {
-        let table = self.lock();
-        let missing = links.into_iter().filter(|(uid, conn)| table.get(uid, *conn).is_none());
-        Ok(missing.map(|(_, conn)| conn).collect())
+    async fn confirm(&self, links: Vec<Route>, policy: KickPolicy) -> Result<Confirmation, RouteError> {
+        let mut table = self.lock();
+        let mut confirmation = Confirmation::default();
+        for link in links {
+            let conn = link.conn;
+            match table.confirm(link, policy) {
+                Some(evicted) => confirmation.evicted.extend(evicted),
+                None => confirmation.gone.push(conn),
+            }
+        }
+        Ok(confirmation)
+    }
+
+    async fn renew(&self, node: NodeId, life: i64, _: Duration) -> Result<Continuity, RouteError> {
+        self.lock().renew(node, life);
+        Ok(Continuity::Kept)
     }
 
     async fn find(&self, uids: Vec<Uid>) -> Result<Vec<UserRoutes>, RouteError> {
@@ -58,14 +75,43 @@ impl Table {
         if let Some(known) = self.get(&route.uid, route.conn) {
             return Registration { epoch: known.epoch, evicted: Vec::new() };
         }
-        self.last_epoch += 1;
-        let epoch = LoginEpoch(self.last_epoch);
+        let epoch = self.next_epoch(route.since);
         let shared = self.users.entry(route.uid.clone()).or_default();
         let mut routes = shared.to_vec();
-        let evicted = evict(&mut routes, &route, policy);
+        let evicted = policy.evict(&mut routes, &route);
         routes.push(Route { epoch, ..route });
         *shared = routes.into();
         Registration { epoch, evicted }
+    }
+
+    /// After all that were given, also by a table before this one.
+    fn next_epoch(&mut self, since: Timestamp) -> LoginEpoch {
+        let time = u64::try_from(since.0).unwrap_or_default().saturating_mul(1_000);
+        self.last_epoch = time.max(self.last_epoch + 1);
+        LoginEpoch(self.last_epoch)
+    }
+
+    fn confirm(&mut self, link: Route, policy: KickPolicy) -> Option<Vec<Route>> {
+        self.last_epoch = self.last_epoch.max(link.epoch.0);
+        if self.get(&link.uid, link.conn).is_some() {
+            return Some(Vec::new());
+        }
+        let uid = link.uid.clone();
+        let mut routes = self.users.get(&uid).map(|routes| routes.to_vec()).unwrap_or_default();
+        let evicted = policy.restore(&mut routes, link)?;
+        self.users.insert(uid, routes.into());
+        Some(evicted)
+    }
+
+    fn renew(&mut self, node: NodeId, life: i64) {
+        let before = self.lives.get(&node).copied().unwrap_or(i64::MIN);
+        self.lives.insert(node, life.max(before));
+        if life > before {
+            self.users.retain(|_, routes| {
+                *routes = routes.iter().filter(|route| route.node != node).cloned().collect();
+                !routes.is_empty()
+            });
+        }
     }
 
     fn remove(&mut self, uid: &Uid, conn: ConnId) {
@@ -78,25 +124,5 @@ impl Table {
 
     fn get(&self, uid: &Uid, conn: ConnId) -> Option<&Route> {
         self.users.get(uid)?.iter().find(|route| route.conn == conn)
-    }
-}
-
-/// Takes what conflicts with `new` out of `routes`; in order of epoch.
-fn evict(routes: &mut Vec<Route>, new: &Route, policy: KickPolicy) -> Vec<Route> {
-    let same_device = |old: &mut Route| old.device == new.device;
-    match policy {
-        KickPolicy::SameDeviceType => {
-            routes.extract_if(.., |old| old.device_type == new.device_type).collect()
-        }
-        KickPolicy::SameDevice => routes.extract_if(.., same_device).collect(),
-        KickPolicy::OnePerUser => std::mem::take(routes),
-        KickPolicy::AtMost(most) => {
-            let mut evicted: Vec<_> = routes.extract_if(.., same_device).collect();
-            let surplus = (routes.len() + 1).saturating_sub(most.max(1));
-            evicted.extend(routes.drain(..surplus));
-            evicted.sort_by_key(|route| route.epoch);
-            evicted
-        }
-        KickPolicy::Never => Vec::new(),
     }
 }

@@ -13,7 +13,7 @@ pub enum Parcel {
     Push(Push),
     /// A push for all the node's links in a room but the one that it is from. May be dropped as well.
     Room(RoomId, Push),
-    /// A kick. May be lost as well; the gate finds out from [`Routes::missing`](super::Routes::missing).
+    /// A kick. May be lost as well; the gate finds out from [`Routes::confirm`](super::Routes::confirm).
     Kick {
         /// Why.
         reason: KickReason,

@@ -4,7 +4,9 @@
 //! logins survives; [`Bus`] carries pushes and kicks to the node that holds a link.
 
 mod bus;
+mod kick;
 mod routes;
 
 pub use bus::{Bus, BusError, Delivery, Parcel, Subscription};
-pub use routes::{KickPolicy, Registration, Route, RouteError, Routes, UserRoutes};
+pub use kick::KickPolicy;
+pub use routes::{Confirmation, Continuity, Registration, Route, RouteError, Routes, UserRoutes};

@@ -1,25 +1,11 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::KickPolicy;
 use crate::id::{ConnId, DeviceId, DeviceType, LoginEpoch, NodeId, Uid};
 use crate::time::Timestamp;
-
-/// Which older logins a new login of the same user removes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum KickPolicy {
-    /// Those from the same type of device, as phones do. Unspecified types are one type.
-    #[default]
-    SameDeviceType,
-    /// Those from the same device id.
-    SameDevice,
-    /// All of them.
-    OnePerUser,
-    /// The oldest, so that at most this many remain (at least 1), and those from the same device id.
-    AtMost(usize),
-    /// None.
-    Never,
-}
 
 /// One logged-in link.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +38,24 @@ pub struct Registration {
     pub evicted: Vec<Route>,
 }
 
+/// What a gate's report of its links came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Confirmation {
+    /// Links of the report that a newer login removed; they are to be kicked.
+    pub gone: Vec<ConnId>,
+    /// Older logins that links of the report removed when they came back; theirs are to be kicked.
+    pub evicted: Vec<Route>,
+}
+
+/// What became of the router's routes since a node renewed its lease before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Continuity {
+    /// Nothing was lost that the router knows of.
+    Kept,
+    /// Routes may be lost: the gate is to [`confirm`](Routes::confirm) all its links now.
+    PerhapsLost,
+}
+
 /// The router could not answer.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -62,6 +66,9 @@ pub enum RouteError {
 }
 
 /// Which links a user has, on which nodes.
+///
+/// A router may lose routes: it is asked where to push to, never what is true. Gates bring theirs back with [`confirm`](Self::confirm). So that the
+/// newest login survives that too, epochs follow the time: an epoch is at least the microseconds from 1970 to the login.
 #[async_trait]
 pub trait Routes: Send + Sync + 'static {
     /// Registers a login and removes those that conflict with it.
@@ -90,14 +97,37 @@ pub trait Routes: Send + Sync + 'static {
     /// [`RouteError::Unavailable`].
     async fn remove(&self, links: Vec<(Uid, ConnId)>) -> Result<(), RouteError>;
 
-    /// Of these links, those that are no longer registered: evicted by a login whose kick got lost, say.
+    /// A gate says which logins it holds, with the epochs that they were given. It does so from time to time and after a loss: a kick may be lost,
+    /// and a router may lose routes.
     ///
     /// # Contract
-    /// - The missing ones, in the order asked.
+    /// - A link that is registered stays as it is.
+    /// - One that is not is registered again under its own epoch, unless the policy lets a newer login of its user remove it: that one is `gone`.
+    /// - `gone` is in the order asked.
+    /// - What comes back removes the older logins that conflict with it, `evicted`; so of all that are reported the newest survives.
+    /// - Later logins of the user get greater epochs than any that was reported.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave links registered. A link that closes while a report of it is on its way has to be
+    /// [removed](Self::remove) after that.
     ///
     /// # Errors
     /// [`RouteError::Unavailable`].
-    async fn missing(&self, links: Vec<(Uid, ConnId)>) -> Result<Vec<ConnId>, RouteError>;
+    async fn confirm(&self, links: Vec<Route>, policy: KickPolicy) -> Result<Confirmation, RouteError>;
+
+    /// A node lives: its routes hold until `ttl` after this. `life` grows with each start of the node.
+    ///
+    /// # Contract
+    /// - Routes of the node's earlier lives are void: they are not found, and are in nobody's way.
+    /// - A renewal of an earlier life changes nothing.
+    /// - Where gates are not in the router's own process, routes of a node whose lease ended are void too.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave the lease renewed.
+    ///
+    /// # Errors
+    /// [`RouteError::Unavailable`].
+    async fn renew(&self, node: NodeId, life: i64, ttl: Duration) -> Result<Continuity, RouteError>;
 
     /// All routes of users.
     ///

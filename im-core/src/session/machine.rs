@@ -12,10 +12,13 @@ use super::{
     Ack, Acked, Caller, CloseReason, Effect, Granted, Input, KickReason, Login, NOOP_VERSION, Push, Reply,
     Request, SessionLimits, Ticket, Verdict, frame,
 };
-use crate::id::{ConnId, DeviceId, DeviceType, GroupId, IdError, MsgId, NodeId, RoomId, Uid, Version};
+use crate::id::{
+    ConnId, DeviceId, DeviceType, GroupId, IdError, LoginEpoch, MsgId, NodeId, RoomId, Uid, Version,
+};
 use crate::message::TimelineId;
 use crate::ports::Credentials;
-use crate::time::Tick;
+use crate::router::Route;
+use crate::time::{Tick, Timestamp};
 
 /// One link's life. See the [module](super) for the rules that it keeps.
 #[derive(Debug)]
@@ -56,6 +59,8 @@ struct Ready {
     caller: Arc<Caller>,
     noop_version: bool,
     token_ends: Option<Tick>,
+    login: LoginEpoch,
+    since: Timestamp,
     /// Most links are in none.
     rooms: Option<Box<Rooms>>,
 }
@@ -131,6 +136,21 @@ impl Session {
             State::Ready(ready) => Some(&ready.caller),
             _ => None,
         }
+    }
+
+    /// The route of the login, while the session is ready.
+    pub fn route(&self) -> Option<Route> {
+        let State::Ready(ready) = &self.state else { return None };
+        let caller = &ready.caller;
+        Some(Route {
+            uid: caller.uid.clone(),
+            device: caller.device.clone(),
+            device_type: caller.device_type,
+            conn: caller.conn,
+            node: caller.node,
+            epoch: ready.login,
+            since: ready.since,
+        })
     }
 
     /// The client version that a push carries now; `None` unless the session is ready for pushes.
@@ -228,6 +248,8 @@ impl Session {
             caller: pending.caller,
             noop_version: pending.noop_version,
             token_ends: granted.expires_at.map(|at| now + at.since(granted.server_time)),
+            login: granted.login,
+            since: granted.server_time,
             rooms: None,
         });
     }

@@ -27,7 +27,7 @@ use im_proto::v1::ErrorResponse;
 use im_proto::{CmdId, ErrorCode, Frame, OutFrame, Seq, Suffix};
 use prost::Message as _;
 
-use crate::id::{ConnId, DeviceId, DeviceType, MsgId, NodeId, RoomId, StoreEpoch, Uid, Version};
+use crate::id::{ConnId, DeviceId, DeviceType, LoginEpoch, MsgId, NodeId, RoomId, StoreEpoch, Uid, Version};
 use crate::message::TimelineId;
 use crate::ports::Credentials;
 use crate::time::Timestamp;
@@ -121,6 +121,8 @@ pub struct Granted {
     pub epoch: StoreEpoch,
     /// When its token ends.
     pub expires_at: Option<Timestamp>,
+    /// The place of the login among the user's.
+    pub login: LoginEpoch,
 }
 
 /// Who a ready session speaks for. Shared by all its requests.

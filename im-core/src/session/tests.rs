@@ -63,7 +63,13 @@ impl Link {
 }
 
 fn granted() -> Granted {
-    Granted { head: Version(5), server_time: Timestamp(1_000), epoch: StoreEpoch(3), expires_at: None }
+    Granted {
+        head: Version(5),
+        server_time: Timestamp(1_000),
+        epoch: StoreEpoch(3),
+        expires_at: None,
+        login: crate::id::LoginEpoch(7),
+    }
 }
 
 fn caller() -> Arc<Caller> {

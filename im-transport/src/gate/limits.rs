@@ -51,7 +51,8 @@ pub struct GateLimits {
     pub write_stall: Duration,
     /// What a link that is closed gets to take its last bytes. Default 2 s.
     pub linger: Duration,
-    /// How often a shard asks which of its logins a newer one removed without the kick arriving. Default 10 s.
+    /// How often a shard tells the router which logins it holds, and learns which of them a newer one removed without the kick arriving.
+    /// Default 10 s.
     pub audit: Duration,
     /// What all links get together when the server stops. Default 10 s.
     pub drain: Duration,

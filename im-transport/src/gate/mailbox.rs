@@ -42,6 +42,10 @@ pub(super) struct Mail {
     /// The last one a link, so the links bound them.
     pub(super) kicks: HashMap<ConnId, (KickReason, Option<Duration>)>,
     pub(super) phase: Phase,
+    /// The links are to go to another gate, now.
+    pub(super) cut_off: bool,
+    /// The router may have lost routes.
+    pub(super) confirm: bool,
     bytes: usize,
 }
 
@@ -95,6 +99,18 @@ impl Mailbox {
         let mut mail = self.lock();
         mail.phase = mail.phase.max(phase);
         drop(mail);
+        self.ready.wake();
+    }
+
+    /// Sends the clients away without ending.
+    pub(super) fn cut_off(&self) {
+        self.lock().cut_off = true;
+        self.ready.wake();
+    }
+
+    /// Has all links confirmed at the router.
+    pub(super) fn confirm(&self) {
+        self.lock().confirm = true;
         self.ready.wake();
     }
 

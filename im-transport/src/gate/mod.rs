@@ -54,6 +54,7 @@ mod mailbox;
 mod outbox;
 mod ready;
 mod rooms;
+mod router;
 mod run;
 mod shard;
 mod stream;

@@ -141,6 +141,12 @@ impl Shard {
         for (conn, (reason, retry_after)) in mail.kicks {
             self.input(now, conn, Input::Kick { reason, retry_after });
         }
+        if mail.cut_off {
+            self.send_all_away(now);
+        }
+        if mail.confirm {
+            self.audit.start_over(now);
+        }
         if mail.phase > self.phase {
             self.phase = mail.phase;
             self.send_all_away(now);
@@ -288,11 +294,12 @@ impl Shard {
     }
 
     fn run_audit(&mut self, now: Tick, cx: &mut Context<'_>) {
-        let evicted = self.audit.poll(now, cx, &self.logic, &self.links, self.work.limits.audit);
-        for conn in evicted {
+        let found = self.audit.poll(now, cx, &self.logic, &self.links, self.work.limits.audit);
+        for conn in found.gone {
             let kick = Input::Kick { reason: KickReason::LoggedInElsewhere, retry_after: None };
             self.input(now, conn, kick);
         }
+        self.work.turn.leaves.extend(found.left);
     }
 
     /// Writes to every link that changed, arms its timer, and removes it if it is over.

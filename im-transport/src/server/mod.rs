@@ -48,6 +48,7 @@ impl Server {
         let parcels = gate.subscribe().await?;
         let mut feeders = JoinSet::new();
         feeders.spawn(gate.clone().dispatch(parcels));
+        feeders.spawn(gate.clone().watch_router());
         let mut tcp_addr = None;
         if let Some(listener) = listener {
             tcp_addr = listener.local_addr().ok();

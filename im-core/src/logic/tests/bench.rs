@@ -144,11 +144,15 @@ impl Bench {
     }
 
     pub(super) fn with(policy: Policy) -> Self {
+        Self::with_routes(policy, Arc::new(MemoryRoutes::default()))
+    }
+
+    pub(super) fn with_routes(policy: Policy, routes: Arc<dyn Routes>) -> Self {
         let (clock, store, woken) =
             (Arc::<TestClock>::default(), Arc::<Failing>::default(), Arc::<Woken>::default());
         let ports = Ports {
             store: store.clone(),
-            routes: Arc::new(MemoryRoutes::default()),
+            routes,
             bus: Arc::new(MemoryBus::default()),
             authenticator: Arc::new(TokenSays),
             wake_up: woken.clone(),

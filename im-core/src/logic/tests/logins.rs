@@ -1,4 +1,6 @@
 use super::bench::*;
+use crate::id::LoginEpoch;
+use crate::router::{Confirmation, Continuity, KickPolicy, Registration, Route, RouteError, UserRoutes};
 
 #[test]
 fn a_login_of_the_same_device_type_kicks_the_older_one() {
@@ -8,9 +10,9 @@ fn a_login_of_the_same_device_type_kicks_the_older_one() {
     assert_eq!(bench.carried(), []);
     bench.log_in("alice");
     assert_eq!(bench.carried(), [(old.conn, Err(KickReason::LoggedInElsewhere))]);
-    let links = vec![(old.uid.clone(), old.conn), (phone.uid.clone(), phone.conn)];
-    let evicted = bench.logic.evicted(links);
-    assert_eq!(bench.pool.run_until(evicted).unwrap(), [old.conn]);
+    let gone = bench.logic.confirm(vec![held(&old, 0), held(&phone, 1)]);
+    assert_eq!(bench.pool.run_until(gone).unwrap(), [old.conn]);
+    assert_eq!(bench.carried(), []);
 }
 
 #[test]
@@ -23,9 +25,103 @@ fn a_user_with_too_many_links_loses_the_oldest() {
         links.push(caller.conn);
     }
     assert_eq!(bench.carried(), [(links[0], Err(KickReason::LoggedInElsewhere))]);
-    let alice = Uid::new("alice").unwrap();
-    let all = links.iter().map(|conn| (alice.clone(), *conn)).collect();
-    assert_eq!(bench.pool.run_until(bench.logic.evicted(all)).unwrap(), [links[0]]);
+    let found = bench.logic.ports().routes.find(vec![Uid::new("alice").unwrap()]);
+    let found = bench.pool.run_until(found).unwrap();
+    assert_eq!(found[0].iter().map(|route| route.conn).collect::<Vec<_>>(), links[1..]);
+}
+
+#[test]
+fn a_link_that_the_router_lost_comes_back_and_kicks_what_is_older() {
+    let mut bench = Bench::new();
+    let (old, new) = (bench.log_in("alice"), bench.log_in("alice"));
+    bench.carried();
+    let routes = bench.logic.ports().routes.clone();
+    let lose = routes.remove(vec![(new.uid.clone(), new.conn)]);
+    bench.pool.run_until(lose).unwrap();
+    let back = bench.logic.confirm(vec![held(&old, 1)]);
+    assert_eq!(bench.pool.run_until(back).unwrap(), []);
+    let back = bench.logic.confirm(vec![held(&new, 2)]);
+    assert_eq!(bench.pool.run_until(back).unwrap(), []);
+    assert_eq!(bench.carried(), [(old.conn, Err(KickReason::LoggedInElsewhere))]);
+}
+
+/// A link as its gate holds it.
+fn held(caller: &Caller, epoch: u64) -> Route {
+    Route {
+        uid: caller.uid.clone(),
+        device: caller.device.clone(),
+        device_type: caller.device_type,
+        conn: caller.conn,
+        node: caller.node,
+        epoch: LoginEpoch(epoch),
+        since: Timestamp(0),
+    }
+}
+
+/// A router that is away while the test says so, and that may say that it lost routes.
+#[derive(Default)]
+struct Faulty {
+    away: std::sync::atomic::AtomicBool,
+    lost: std::sync::atomic::AtomicBool,
+    inner: MemoryRoutes,
+}
+
+#[async_trait]
+impl Routes for Faulty {
+    async fn register(&self, route: Route, policy: KickPolicy) -> Result<Registration, RouteError> {
+        self.inner.register(route, policy).await
+    }
+
+    async fn remove(&self, links: Vec<(Uid, ConnId)>) -> Result<(), RouteError> {
+        self.inner.remove(links).await
+    }
+
+    async fn confirm(&self, links: Vec<Route>, policy: KickPolicy) -> Result<Confirmation, RouteError> {
+        self.inner.confirm(links, policy).await
+    }
+
+    async fn renew(&self, node: NodeId, life: i64, ttl: Duration) -> Result<Continuity, RouteError> {
+        if self.away.load(Ordering::Relaxed) {
+            return std::future::pending().await;
+        }
+        self.inner.renew(node, life, ttl).await?;
+        let lost = self.lost.swap(false, Ordering::Relaxed);
+        Ok(if lost { Continuity::PerhapsLost } else { Continuity::Kept })
+    }
+
+    async fn find(&self, uids: Vec<Uid>) -> Result<Vec<UserRoutes>, RouteError> {
+        self.inner.find(uids).await
+    }
+}
+
+#[test]
+fn a_node_that_cannot_renew_its_routes_is_cut_off_before_their_lease_ends() {
+    let routes = Arc::new(Faulty::default());
+    let mut bench = Bench::with_routes(Policy::default(), routes.clone());
+    bench.pass(Duration::from_secs(30));
+    assert!(!bench.logic.is_cut_off());
+    routes.away.store(true, Ordering::Relaxed);
+    bench.pass(Duration::from_secs(5));
+    assert!(!bench.logic.is_cut_off());
+    bench.pass(Duration::from_secs(3));
+    assert!(bench.logic.is_cut_off());
+    let refused = bench.log_in_on("alice", "alice", DeviceType::WEB).1;
+    assert!(matches!(refused, Verdict::Refused { code: ErrorCode::Unavailable, .. }), "{refused:?}");
+    routes.away.store(false, Ordering::Relaxed);
+    bench.pass(Duration::from_secs(4));
+    assert!(!bench.logic.is_cut_off());
+    bench.log_in("alice");
+}
+
+#[test]
+fn a_loss_of_the_router_is_counted_once() {
+    let routes = Arc::new(Faulty::default());
+    let mut bench = Bench::with_routes(Policy::default(), routes.clone());
+    bench.pass(Duration::from_secs(10));
+    assert_eq!(bench.logic.route_losses(), 0);
+    routes.lost.store(true, Ordering::Relaxed);
+    bench.pass(Duration::from_secs(10));
+    assert_eq!(bench.logic.route_losses(), 1);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The suite for [`Routes`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::join_all;
@@ -9,14 +10,20 @@ use super::case::cases;
 use super::check::same;
 use super::{Case, Failure, Outcome, Report, case};
 use crate::id::{ConnId, DeviceId, DeviceType, LoginEpoch, NodeId, Uid};
-use crate::router::{KickPolicy, Registration, Route, Routes};
+use crate::router::{Confirmation, KickPolicy, Registration, Route, Routes};
 use crate::time::Timestamp;
 
 /// Opens the router under test.
 #[async_trait]
 pub trait RoutesBench: Send + Sync + 'static {
-    /// Opens the router with no routes. Called once.
+    /// Opens the router with no routes and no leases. Called once.
     async fn open(&self) -> Arc<dyn Routes>;
+
+    /// Waits until a lease of `ttl` that was taken before this call has ended. `false` if leases of this router do not end, as in one process, which is the
+    /// default.
+    async fn outlast(&self, _ttl: Duration) -> bool {
+        false
+    }
 }
 
 /// Plays every case on a bench of its own.
@@ -44,14 +51,37 @@ pub fn routes_cases() -> Vec<Case<dyn RoutesBench>> {
             unknown_links_are_passed_over: "Links that are not registered are passed over.",
             only_the_link_named_goes: "Only the link named goes, not a newer one of the same device.",
         }
-        "Routes::missing" {
-            evicted_and_removed_links_are_missing: "The missing ones, in the order asked.",
+        "Routes::confirm" {
+            a_registered_link_stays_as_it_is: "A link that is registered stays as it is.",
+            a_link_that_was_lost_comes_back: "One that is not is registered again under its own epoch, unless the policy lets a newer login of its user remove it: that one is `gone`.",
+            an_evicted_link_is_gone: "`gone` is in the order asked.",
+            a_link_that_comes_back_removes_older_ones: "What comes back removes the older logins that conflict with it, `evicted`; so of all that are reported the newest survives.",
+            of_all_that_were_lost_the_newest_survives: "What comes back removes the older logins that conflict with it, `evicted`; so of all that are reported the newest survives.",
+            only_the_most_come_back: "What comes back removes the older logins that conflict with it, `evicted`; so of all that are reported the newest survives.",
+            a_login_after_a_report_is_newer: "Later logins of the user get greater epochs than any that was reported.",
+        }
+        "Routes::renew" {
+            a_nodes_new_life_voids_its_older_routes: "Routes of the node's earlier lives are void: they are not found, and are in nobody's way.",
+            routes_are_void_when_their_nodes_lease_has_ended: "Where gates are not in the router's own process, routes of a node whose lease ended are void too.",
+            a_renewal_of_an_earlier_life_changes_nothing: "A renewal of an earlier life changes nothing.",
         }
         "Routes::find" {
             routes_are_found_in_the_order_asked: "One list for each uid asked, in order; each list in order of epoch.",
         }
     }
 }
+
+/// The router, with leases for the nodes that the suite uses.
+async fn open(bench: &dyn RoutesBench) -> Result<Arc<dyn Routes>, Failure> {
+    let routes = bench.open().await;
+    for node in 0..3 {
+        routes.renew(NodeId(node), 1, LEASE).await?;
+    }
+    Ok(routes)
+}
+
+/// Longer than a case takes.
+const LEASE: Duration = Duration::from_secs(300);
 
 fn uid(name: &str) -> Uid {
     Uid::new(name).expect("the suite's names are short")
@@ -76,7 +106,7 @@ fn conns(routes: &[Route]) -> Vec<i64> {
 /// Logs bob in on phone (1), tablet (2), second phone (3) and web (4), then on a new link 5 under `policy`; what that
 /// evicts has to be `evicted`.
 async fn fifth_login(bench: &dyn RoutesBench, policy: KickPolicy, evicted: &[i64]) -> Outcome {
-    let routes = bench.open().await;
+    let routes = open(bench).await?;
     let devices = [
         ("phone", DeviceType::IOS),
         ("tablet", DeviceType::TABLET),
@@ -98,7 +128,7 @@ async fn of_bob(routes: &dyn Routes) -> Result<Vec<Route>, Failure> {
 }
 
 async fn epochs_of_one_user_increase(bench: &dyn RoutesBench) -> Outcome {
-    let routes = bench.open().await;
+    let routes = open(bench).await?;
     let mut epochs = Vec::new();
     for conn in 1..=5 {
         let route = route("bob", conn, "phone", DeviceType::IOS);
@@ -110,7 +140,7 @@ async fn epochs_of_one_user_increase(bench: &dyn RoutesBench) -> Outcome {
 }
 
 async fn of_racing_logins_one_survives(bench: &dyn RoutesBench) -> Outcome {
-    let routes = bench.open().await;
+    let routes = open(bench).await?;
     let logins = (1..=20)
         .map(|conn| routes.register(route("bob", conn, "phone", DeviceType::IOS), KickPolicy::OnePerUser));
     let done = join_all(logins).await.into_iter().collect::<Result<Vec<Registration>, _>>()?;
@@ -151,7 +181,7 @@ async fn a_login_removes_none_if_the_policy_is_never(bench: &dyn RoutesBench) ->
 }
 
 async fn users_do_not_conflict(bench: &dyn RoutesBench) -> Outcome {
-    let routes = bench.open().await;
+    let routes = open(bench).await?;
     routes.register(route("bob", 1, "phone", DeviceType::IOS), KickPolicy::OnePerUser).await?;
     let done = routes.register(route("bob\0", 2, "phone", DeviceType::IOS), KickPolicy::OnePerUser).await?;
     same("who was evicted", conns(&done.evicted), Vec::new())?;
@@ -159,7 +189,7 @@ async fn users_do_not_conflict(bench: &dyn RoutesBench) -> Outcome {
 }
 
 async fn a_link_registered_twice_keeps_its_place(bench: &dyn RoutesBench) -> Outcome {
-    let routes = bench.open().await;
+    let routes = open(bench).await?;
     let first = route("bob", 1, "phone", DeviceType::IOS);
     let epoch = routes.register(first.clone(), KickPolicy::Never).await?.epoch;
     routes.register(route("bob", 2, "phone", DeviceType::IOS), KickPolicy::Never).await?;
@@ -169,7 +199,7 @@ async fn a_link_registered_twice_keeps_its_place(bench: &dyn RoutesBench) -> Out
 }
 
 async fn unknown_links_are_passed_over(bench: &dyn RoutesBench) -> Outcome {
-    let routes = bench.open().await;
+    let routes = open(bench).await?;
     routes.register(route("bob", 1, "phone", DeviceType::IOS), KickPolicy::Never).await?;
     routes.remove(vec![(uid("bob"), ConnId(9)), (uid("carol"), ConnId(1)), (uid("bob"), ConnId(1))]).await?;
     routes.remove(vec![(uid("bob"), ConnId(1))]).await?;
@@ -177,7 +207,7 @@ async fn unknown_links_are_passed_over(bench: &dyn RoutesBench) -> Outcome {
 }
 
 async fn only_the_link_named_goes(bench: &dyn RoutesBench) -> Outcome {
-    let routes = bench.open().await;
+    let routes = open(bench).await?;
     for conn in [1, 2] {
         routes.register(route("bob", conn, "phone", DeviceType::IOS), KickPolicy::SameDevice).await?;
     }
@@ -185,19 +215,138 @@ async fn only_the_link_named_goes(bench: &dyn RoutesBench) -> Outcome {
     same("who is left", conns(&of_bob(&*routes).await?), vec![2])
 }
 
-async fn evicted_and_removed_links_are_missing(bench: &dyn RoutesBench) -> Outcome {
-    let routes = bench.open().await;
-    for conn in [1, 2] {
-        routes.register(route("bob", conn, "phone", DeviceType::IOS), KickPolicy::OnePerUser).await?;
+/// Logs bob's links in, each on a phone of its own, and gives their routes.
+async fn phones(routes: &dyn Routes, links: std::ops::RangeInclusive<i64>) -> Result<Vec<Route>, Failure> {
+    for conn in links {
+        let device = format!("phone {conn}");
+        routes.register(route("bob", conn, &device, DeviceType::IOS), KickPolicy::Never).await?;
     }
-    routes.register(route("carol", 3, "web", DeviceType::WEB), KickPolicy::Never).await?;
-    let asked = [("nobody", 9), ("bob", 2), ("bob", 1), ("carol", 3), ("bob", 3)];
-    let asked = asked.map(|(name, conn)| (uid(name), ConnId(conn))).to_vec();
-    same("the missing", routes.missing(asked).await?, vec![ConnId(9), ConnId(1), ConnId(3)])
+    of_bob(routes).await
+}
+
+/// The router forgets links.
+async fn lose(routes: &dyn Routes, links: &[Route]) -> Outcome {
+    routes.remove(links.iter().map(|link| (link.uid.clone(), link.conn)).collect()).await?;
+    Ok(())
+}
+
+async fn a_registered_link_stays_as_it_is(bench: &dyn RoutesBench) -> Outcome {
+    let routes = open(bench).await?;
+    let held = phones(&*routes, 1..=3).await?;
+    let said = routes.confirm(held.clone(), KickPolicy::Never).await?;
+    same("the answer", said, Confirmation::default())?;
+    same("bob's routes", of_bob(&*routes).await?, held)
+}
+
+async fn a_link_that_was_lost_comes_back(bench: &dyn RoutesBench) -> Outcome {
+    let routes = open(bench).await?;
+    let held = phones(&*routes, 1..=3).await?;
+    lose(&*routes, &held[1..2]).await?;
+    let said = routes.confirm(held[1..2].to_vec(), KickPolicy::SameDevice).await?;
+    same("the answer", said, Confirmation::default())?;
+    same("bob's routes", of_bob(&*routes).await?, held)
+}
+
+async fn an_evicted_link_is_gone(bench: &dyn RoutesBench) -> Outcome {
+    let routes = open(bench).await?;
+    let held = phones(&*routes, 1..=3).await?;
+    lose(&*routes, &held[..2]).await?;
+    let asked = vec![held[1].clone(), held[2].clone(), held[0].clone()];
+    let said = routes.confirm(asked, KickPolicy::SameDeviceType).await?;
+    same("the gone", said.gone, vec![ConnId(2), ConnId(1)])?;
+    same("the evicted", conns(&said.evicted), vec![])?;
+    same("who is left", conns(&of_bob(&*routes).await?), vec![3])
+}
+
+async fn a_link_that_comes_back_removes_older_ones(bench: &dyn RoutesBench) -> Outcome {
+    let routes = open(bench).await?;
+    let held = phones(&*routes, 1..=3).await?;
+    lose(&*routes, &held[2..]).await?;
+    let said = routes.confirm(held[2..].to_vec(), KickPolicy::OnePerUser).await?;
+    same("the answer", said, Confirmation { gone: vec![], evicted: held[..2].to_vec() })?;
+    same("who is left", of_bob(&*routes).await?, held[2..].to_vec())
+}
+
+async fn of_all_that_were_lost_the_newest_survives(bench: &dyn RoutesBench) -> Outcome {
+    let routes = open(bench).await?;
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+        let held = phones(&*routes, 1..=3).await?;
+        lose(&*routes, &held).await?;
+        let (mut gone, mut evicted) = (Vec::new(), Vec::new());
+        for at in order {
+            let said = routes.confirm(vec![held[at].clone()], KickPolicy::SameDeviceType).await?;
+            gone.extend(said.gone.iter().map(|conn| conn.0));
+            evicted.extend(conns(&said.evicted));
+        }
+        same("who is left", conns(&of_bob(&*routes).await?), vec![3])?;
+        gone.extend(evicted);
+        gone.sort_unstable();
+        same("who is told to go", gone, vec![1, 2])?;
+        lose(&*routes, &held).await?;
+    }
+    Ok(())
+}
+
+async fn only_the_most_come_back(bench: &dyn RoutesBench) -> Outcome {
+    let routes = open(bench).await?;
+    let held = phones(&*routes, 1..=5).await?;
+    lose(&*routes, &held).await?;
+    let mut order = held.clone();
+    order.swap(0, 4);
+    for link in order {
+        routes.confirm(vec![link], KickPolicy::AtMost(2)).await?;
+    }
+    same("who is left", conns(&of_bob(&*routes).await?), vec![4, 5])
+}
+
+async fn a_login_after_a_report_is_newer(bench: &dyn RoutesBench) -> Outcome {
+    let routes = open(bench).await?;
+    let held = phones(&*routes, 1..=1).await?;
+    // From a router whose clock was far ahead.
+    let future = Route { conn: ConnId(2), epoch: LoginEpoch(held[0].epoch.0 + (1 << 40)), ..held[0].clone() };
+    routes.confirm(vec![future.clone()], KickPolicy::Never).await?;
+    let done = routes.register(route("bob", 3, "web", DeviceType::WEB), KickPolicy::Never).await?;
+    same("whether the login is newer", done.epoch > future.epoch, true)
+}
+
+async fn a_nodes_new_life_voids_its_older_routes(bench: &dyn RoutesBench) -> Outcome {
+    let routes = open(bench).await?;
+    phones(&*routes, 1..=4).await?;
+    // Links 1 and 4.
+    routes.renew(NodeId(1), 2, LEASE).await?;
+    same("who is found", conns(&of_bob(&*routes).await?), vec![2, 3])?;
+    let new = route("bob", 5, "web", DeviceType::WEB);
+    let done = routes.register(new, KickPolicy::AtMost(3)).await?;
+    same("who was evicted", conns(&done.evicted), vec![])?;
+    let again = route("bob", 7, "tablet", DeviceType::TABLET);
+    routes.register(again, KickPolicy::Never).await?;
+    same("who is found", conns(&of_bob(&*routes).await?), vec![2, 3, 5, 7])
+}
+
+async fn routes_are_void_when_their_nodes_lease_has_ended(bench: &dyn RoutesBench) -> Outcome {
+    let routes = open(bench).await?;
+    phones(&*routes, 1..=4).await?;
+    let short = Duration::from_millis(50);
+    routes.renew(NodeId(1), 1, short).await?;
+    if !bench.outlast(short).await {
+        return Err(Failure::NotTried("leases of this router do not end"));
+    }
+    same("who is found", conns(&of_bob(&*routes).await?), vec![2, 3])?;
+    let new = route("bob", 5, "web", DeviceType::WEB);
+    let done = routes.register(new, KickPolicy::AtMost(3)).await?;
+    same("who was evicted", conns(&done.evicted), vec![])
+}
+
+async fn a_renewal_of_an_earlier_life_changes_nothing(bench: &dyn RoutesBench) -> Outcome {
+    let routes = open(bench).await?;
+    routes.renew(NodeId(1), 2, LEASE).await?;
+    let held = phones(&*routes, 1..=2).await?;
+    routes.renew(NodeId(1), 1, LEASE).await?;
+    same("bob's routes", of_bob(&*routes).await?, held)
 }
 
 async fn routes_are_found_in_the_order_asked(bench: &dyn RoutesBench) -> Outcome {
-    let routes = bench.open().await;
+    let routes = open(bench).await?;
     // Links in falling order: the epoch decides, not the number.
     for conn in [7, 5, 3] {
         routes.register(route("bob", conn, "phone", DeviceType::IOS), KickPolicy::Never).await?;

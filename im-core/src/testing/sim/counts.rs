@@ -79,6 +79,10 @@ counts! {
     kicks,
     /// Links that a newer login evicted and whose kick was lost.
     evictions_found_late,
+    /// Losses of all routes.
+    routers_lost,
+    /// Logins that ended while the router was told of them.
+    confirmed_too_late,
     /// Logins that were granted to a link that was gone by then.
     verdicts_too_late,
     /// Devices that stopped, or logged out, and came back.

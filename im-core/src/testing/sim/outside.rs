@@ -15,7 +15,8 @@ use crate::id::{ConnId, NodeId, Uid, Version};
 use crate::memory::{MemoryBus, MemoryRoutes};
 use crate::ports::{AuthError, Authenticator, Clock, Credentials, Identity, WakeUp, WakeUpError};
 use crate::router::{
-    Bus, BusError, Delivery, KickPolicy, Registration, Route, RouteError, Routes, Subscription, UserRoutes,
+    Bus, BusError, Confirmation, Continuity, Delivery, KickPolicy, Registration, Route, RouteError, Routes,
+    Subscription, UserRoutes,
 };
 use crate::time::{Tick, Timestamp};
 
@@ -90,12 +91,22 @@ impl WakeUp for SimWakeUp {
 /// The router that all servers share. Calls take time, and fail before or after they took effect.
 pub(super) struct SimRoutes {
     kernel: Arc<Kernel>,
-    table: MemoryRoutes,
+    table: Mutex<Arc<MemoryRoutes>>,
 }
 
 impl SimRoutes {
     pub(super) fn new(kernel: Arc<Kernel>) -> Self {
-        Self { kernel, table: MemoryRoutes::default() }
+        Self { kernel, table: Mutex::default() }
+    }
+
+    /// The router loses all that it knows.
+    pub(super) fn lose(&self) {
+        *self.table.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
+        self.kernel.count(|counts| counts.routers_lost += 1);
+    }
+
+    fn table(&self) -> Arc<MemoryRoutes> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn travel(&self) -> Result<(), RouteError> {
@@ -111,26 +122,33 @@ impl SimRoutes {
 impl Routes for SimRoutes {
     async fn register(&self, route: Route, policy: KickPolicy) -> Result<Registration, RouteError> {
         self.travel().await?;
-        let registration = self.table.register(route, policy).await;
+        let registration = self.table().register(route, policy).await;
         self.travel().await?;
         registration
     }
 
     async fn remove(&self, links: Vec<(Uid, ConnId)>) -> Result<(), RouteError> {
         self.travel().await?;
-        self.table.remove(links).await
+        self.table().remove(links).await
     }
 
-    async fn missing(&self, links: Vec<(Uid, ConnId)>) -> Result<Vec<ConnId>, RouteError> {
+    async fn confirm(&self, links: Vec<Route>, policy: KickPolicy) -> Result<Confirmation, RouteError> {
         self.travel().await?;
-        let missing = self.table.missing(links).await;
+        let confirmation = self.table().confirm(links, policy).await;
         self.travel().await?;
-        missing
+        confirmation
+    }
+
+    async fn renew(&self, node: NodeId, life: i64, ttl: Duration) -> Result<Continuity, RouteError> {
+        self.travel().await?;
+        let renewed = self.table().renew(node, life, ttl).await;
+        self.travel().await?;
+        renewed
     }
 
     async fn find(&self, uids: Vec<Uid>) -> Result<Vec<UserRoutes>, RouteError> {
         self.travel().await?;
-        let found = self.table.find(uids).await;
+        let found = self.table().find(uids).await;
         self.travel().await?;
         found
     }

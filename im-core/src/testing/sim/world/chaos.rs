@@ -98,6 +98,7 @@ impl World {
                 let server = self.kernel.dice(|dice| dice.index(self.servers.len()));
                 self.crash_server(server);
             }
+            94 => self.routes.lose(),
             _ => self.disks.crash(),
         }
         let pause = self.kernel.dice(|dice| dice.millis(10, self.scenario.fault_every));

@@ -53,7 +53,8 @@ pub(super) enum Done {
     Started(Option<(Arc<Logic>, Background, Subscription)>),
     Verdict(Arc<Caller>, Verdict),
     Replies(Vec<Reply>),
-    Evicted(Vec<ConnId>),
+    /// What the router says of these logins.
+    Confirmed(Vec<Arc<Caller>>, Vec<ConnId>),
     Parcels(Option<Vec<Delivery>>, Subscription),
     BackgroundEnded,
     Heads(Option<Vec<Head>>),
@@ -241,12 +242,7 @@ impl World {
             Done::Replies(replies) => {
                 replies.into_iter().for_each(|reply| self.reply(server, reply));
             }
-            Done::Evicted(conns) => {
-                for conn in conns {
-                    self.kernel.count(|counts| counts.evictions_found_late += 1);
-                    self.parcel(server, conn, kicked_out());
-                }
-            }
+            Done::Confirmed(asked, gone) => self.confirmed(server, asked, gone),
             Done::Parcels(batch, parcels) => {
                 for delivery in batch.into_iter().flatten() {
                     self.parcel(server, delivery.conn, delivery.parcel);
@@ -354,13 +350,28 @@ impl World {
 
     pub(super) fn check_evicted(&mut self, life: ServerLife) {
         let links = self.links.values().filter(|link| link.at == life && link.open_at_server);
-        let logins: Vec<(Uid, ConnId)> =
-            links.filter_map(|link| Some((link.session.caller()?.uid.clone(), link.conn))).collect();
+        let sessions = links.map(|link| &link.session);
+        let (routes, asked) =
+            sessions.filter_map(|session| Some((session.route()?, session.caller()?.clone()))).unzip();
         let Some(running) = self.running(life) else { return };
-        let missing = running.logic.evicted(logins);
-        let found = missing.map(|missing| Done::Evicted(missing.unwrap_or_default()));
+        let gone = running.logic.confirm(routes);
+        let found = gone.map(|gone| Done::Confirmed(asked, gone.unwrap_or_default()));
         self.executor.spawn(Owner::Server(life.server), found.boxed());
         self.check_evicted_later(life.server);
+    }
+
+    /// What ended while the router was told of it has to go there, too.
+    fn confirmed(&mut self, server: usize, asked: Vec<Arc<Caller>>, gone: Vec<ConnId>) {
+        for conn in gone {
+            self.kernel.count(|counts| counts.evictions_found_late += 1);
+            self.parcel(server, conn, kicked_out());
+        }
+        let Some(running) = &mut self.servers[server].running else { return };
+        let left: Vec<_> =
+            asked.into_iter().filter(|caller| !running.conns.contains_key(&caller.conn)).collect();
+        self.kernel.count(|counts| counts.confirmed_too_late += num(left.len()));
+        running.turn.leaves.extend(left);
+        self.turn_soon(server);
     }
 }
 

@@ -1,0 +1,89 @@
+//! The node's lease at the router: while it holds, pushes find the node's links.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::channel::oneshot;
+use futures::future::{Either, select};
+
+use super::{Logic, lock};
+use crate::router::Continuity;
+use crate::time::Tick;
+
+/// Renewals in the time of a lease.
+const RENEWALS: u32 = 4;
+
+/// What the node knows of its lease at the router.
+#[derive(Debug)]
+pub(super) struct RouteLease {
+    /// By the node's own clock, from before the renewal was asked for: the router's lease ends later.
+    ends: Mutex<Tick>,
+    losses: AtomicU64,
+}
+
+impl RouteLease {
+    /// A lease that a first renewal has this long to take.
+    pub(super) fn new(ends: Tick) -> Self {
+        Self { ends: Mutex::new(ends), losses: AtomicU64::new(0) }
+    }
+}
+
+impl Logic {
+    /// Whether the node's routes could not be renewed for so long that they are about to be void. A gate then sends its links away, and no login
+    /// succeeds, until it reaches the router again.
+    pub fn is_cut_off(&self) -> bool {
+        let early = self.policy.route_lease / 5;
+        self.ports.clock.tick() + early >= *lock(&self.route_lease.ends)
+    }
+
+    /// How often the router may have lost routes. When it has grown, a gate [confirms](Self::confirm) all its links.
+    pub fn route_losses(&self) -> u64 {
+        self.route_lease.losses.load(Ordering::Acquire)
+    }
+
+    /// Renews the lease once; whether that worked. It takes no longer than until the next one is due.
+    pub(super) async fn renew_routes(&self) -> bool {
+        let asked = self.ports.clock.tick();
+        let ttl = self.policy.route_lease;
+        let life = lock(&self.lease).epoch;
+        let renewal = self.ports.routes.renew(self.node(), life, ttl);
+        let deadline = self.ports.clock.sleep_until(asked + ttl / RENEWALS);
+        let outcome = match select(renewal, deadline).await {
+            Either::Left((outcome, _)) => outcome.map_err(|failure| failure.to_string()),
+            Either::Right(_) => Err("no answer".to_owned()),
+        };
+        match &outcome {
+            Ok(continuity) => self.renewed(asked + ttl, *continuity),
+            Err(reason) => tracing::warn!(reason, "the node's routes are not renewed yet"),
+        }
+        outcome.is_ok()
+    }
+
+    fn renewed(&self, ends: Tick, continuity: Continuity) {
+        *lock(&self.route_lease.ends) = ends;
+        if continuity == Continuity::PerhapsLost {
+            tracing::warn!("the router may have lost routes: all links are confirmed");
+            self.route_lease.losses.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Until the next renewal: sooner after a failure.
+    fn pause(&self, renewed: bool) -> Duration {
+        let usual = self.policy.route_lease / RENEWALS;
+        if renewed { usual } else { usual / 5 }
+    }
+}
+
+/// Renews the lease until the server has stopped.
+pub(super) async fn run(logic: Arc<Logic>, mut stopped: oneshot::Receiver<()>) {
+    let mut renewed = true;
+    loop {
+        let at = logic.ports.clock.tick() + logic.pause(renewed);
+        match select(stopped, logic.ports.clock.sleep_until(at)).await {
+            Either::Left(_) => return,
+            Either::Right(((), again)) => stopped = again,
+        }
+        renewed = logic.renew_routes().await;
+    }
+}
