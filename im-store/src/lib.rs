@@ -5,6 +5,7 @@
 //! | `sqlite` | `sqlite::SqliteStore` | a server of one process: nothing to install, every ack fsynced |
 //! | `mysql`, `postgres` | `sql::SqlStore` | any number of servers over one MySQL, MariaDB or PostgreSQL |
 //! | `log` | `log::LogStore` | the same, for speed: a checksummed log with an index of its own |
+//! | `redis` | `redis::RedisRoutes`, `redis::RedisBus` | any number of gates: where users are, and how to reach them |
 //! | `sqlite` | `sqlite_local::SqliteLocalStore` | a client: its timeline and what it has still to send |
 //!
 //! Over any of them: [`layer::sharding`], one store made of several.
@@ -44,6 +45,8 @@ mod lock;
 pub mod log;
 #[cfg(any(feature = "sqlite", feature = "log", feature = "mysql", feature = "postgres"))]
 mod name;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(any(feature = "sqlite", feature = "mysql", feature = "postgres"))]
 pub mod sql;
 #[cfg(feature = "sqlite")]

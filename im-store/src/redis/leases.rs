@@ -1,0 +1,84 @@
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use im_core::id::NodeId;
+use redis::RedisResult;
+use tokio::sync::Mutex;
+
+use super::link::Redis;
+use super::record::Record;
+use super::scripts::NODES;
+
+/// How old what is known of the nodes may be. A route of a node that died counts for as much longer.
+const FRESH: Duration = Duration::from_millis(500);
+
+/// Which nodes live, read anew when it is old.
+#[derive(Default)]
+pub(super) struct Leases {
+    read: Mutex<Option<Arc<Living>>>,
+}
+
+/// The nodes that lived at a moment.
+pub(super) struct Living {
+    nodes: HashMap<NodeId, i64>,
+    /// The moment, in microseconds of Redis' clock.
+    pub(super) as_of: u64,
+    at: Instant,
+}
+
+impl Leases {
+    pub(super) async fn living(&self, redis: &Redis) -> RedisResult<Arc<Living>> {
+        let mut read = self.read.lock().await;
+        if let Some(living) = read.as_ref().filter(|living| living.at.elapsed() < FRESH) {
+            return Ok(living.clone());
+        }
+        let living = Arc::new(Living::read(redis).await?);
+        *read = Some(living.clone());
+        Ok(living)
+    }
+
+    /// A lease of this process' own has changed.
+    pub(super) async fn forget(&self) {
+        *self.read.lock().await = None;
+    }
+}
+
+impl Living {
+    async fn read(redis: &Redis) -> RedisResult<Self> {
+        let key = nodes_key(redis);
+        let at = Instant::now();
+        let answer: Vec<String> = redis.run(NODES.key(key)).await?;
+        let as_of = answer.first().and_then(|time| time.parse().ok()).unwrap_or_default();
+        let leases = answer.get(1..).unwrap_or_default().chunks_exact(2);
+        let nodes = leases.filter_map(|pair| living(&pair[0], &pair[1], as_of)).collect();
+        Ok(Self { nodes, as_of, at })
+    }
+
+    /// As the scripts take it.
+    pub(super) fn list(&self) -> String {
+        self.nodes.iter().fold(",".to_owned(), |mut list, (node, life)| {
+            let _ = write!(list, "{node}:{life},");
+            list
+        })
+    }
+
+    /// Whether a link counts, by the rule of the scripts.
+    pub(super) fn counts(&self, record: &Record, ttl: Duration) -> bool {
+        let lives = self.nodes.get(&record.route.node) == Some(&record.life);
+        let ttl = u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX);
+        (lives || record.seen > self.as_of) && record.seen.saturating_add(ttl) >= self.as_of
+    }
+}
+
+pub(super) fn nodes_key(redis: &Redis) -> String {
+    format!("{}:nodes", redis.options().prefix)
+}
+
+fn living(node: &str, lease: &str, as_of: u64) -> Option<(NodeId, i64)> {
+    let mut parts = lease.split(' ');
+    let life = parts.next()?.parse().ok()?;
+    let until: u64 = parts.next()?.parse().ok()?;
+    (until > as_of).then_some((NodeId(node.parse().ok()?), life))
+}

@@ -1,0 +1,83 @@
+use std::fmt;
+use std::time::Duration;
+
+use super::link::Redis;
+
+/// How to reach a [`Redis`].
+#[derive(Clone)]
+pub struct RedisOptions {
+    pub(super) url: String,
+    pub(super) prefix: String,
+    pub(super) deadline: Duration,
+    pub(super) route_ttl: Duration,
+}
+
+/// Redis cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RedisError {
+    /// The URL is not one of those that [`RedisOptions::new`] takes.
+    #[error(
+        "{0}: a Redis URL is like redis://HOST:PORT, redis+sentinel://HOST:PORT,HOST:PORT/SERVICE or redis+cluster://HOST:PORT,HOST:PORT"
+    )]
+    Url(String),
+    /// It cannot be reached.
+    #[error("Redis cannot be reached: is it running, and is the address right?")]
+    Unavailable(#[source] redis::RedisError),
+}
+
+/// A URL has a password.
+impl fmt::Debug for RedisOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url: _, prefix, deadline, route_ttl } = self;
+        f.debug_struct("RedisOptions")
+            .field("prefix", prefix)
+            .field("deadline", deadline)
+            .field("route_ttl", route_ttl)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RedisOptions {
+    /// The defaults, for the Redis at `url`: `redis://USER:PASSWORD@HOST:PORT/DB`, `redis+sentinel://USER:PASSWORD@HOST:PORT,HOST:PORT/SERVICE/DB`, which
+    /// names the Sentinels, or `redis+cluster://USER:PASSWORD@HOST:PORT,HOST:PORT`. What comes before the hosts, and the number of the database, may be left out.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            prefix: "im".to_owned(),
+            deadline: Duration::from_secs(2),
+            route_ttl: Duration::from_secs(600),
+        }
+    }
+
+    /// What all keys and channels begin with: systems that share a Redis need different ones. `im`.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// How long a call may take, connecting included; then it is `Unavailable`, and the next one takes a new connection. 2 s: less than a renewal of the node's
+    /// lease may take.
+    #[must_use]
+    pub fn call_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// How long a link counts that its gate does not confirm. 10 min: many times the gate's `audit`. It clears up after what went wrong twice; a gate
+    /// that dies is known by its lease.
+    #[must_use]
+    pub fn route_ttl(mut self, ttl: Duration) -> Self {
+        self.route_ttl = ttl;
+        self
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// [`RedisError`].
+    pub async fn open(self) -> Result<Redis, RedisError> {
+        Redis::open(self).await
+    }
+}

@@ -1,0 +1,19 @@
+use std::sync::LazyLock;
+
+use redis::Script;
+
+/// Registers a login.
+pub(super) static REGISTER: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(concat!(include_str!("scripts/common.lua"), include_str!("scripts/register.lua")))
+});
+
+/// Confirms a login.
+pub(super) static CONFIRM: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(concat!(include_str!("scripts/common.lua"), include_str!("scripts/confirm.lua")))
+});
+
+/// Renews a node's lease.
+pub(super) static RENEW: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/renew.lua")));
+
+/// Reads all leases.
+pub(super) static NODES: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/nodes.lua")));

@@ -1,0 +1,68 @@
+//! Routes and the bus in Redis, against real servers: alone, with a Sentinel, and as a cluster.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use im_core::router::{Bus, Routes};
+use im_core::testing::conformance::{BusBench, RoutesBench, run_bus_suite, run_routes_suite};
+use im_store::redis::{Redis, RedisBus, RedisOptions, RedisRoutes};
+use im_test_servers::{RedisCluster, RedisSentinel};
+
+/// Keys of its own in a Redis.
+struct Bench(String);
+
+impl Bench {
+    async fn redis(&self) -> Redis {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let prefix = format!("im-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        RedisOptions::new(&self.0).prefix(prefix).open().await.unwrap()
+    }
+}
+
+#[async_trait]
+impl RoutesBench for Bench {
+    async fn open(&self) -> Arc<dyn Routes> {
+        Arc::new(RedisRoutes::new(self.redis().await))
+    }
+
+    async fn outlast(&self, ttl: Duration) -> bool {
+        tokio::time::sleep(ttl).await;
+        true
+    }
+}
+
+#[async_trait]
+impl BusBench for Bench {
+    async fn open(&self) -> Arc<dyn Bus> {
+        Arc::new(RedisBus::new(self.redis().await))
+    }
+}
+
+async fn conforms(url: &str, name: &str) {
+    let report = run_routes_suite(|| Bench(url.to_owned())).await;
+    report.record(name, "routes");
+    assert!(report.passed() && report.not_tried.is_empty(), "{report}");
+    let report = run_bus_suite(|| Bench(url.to_owned())).await;
+    report.record(name, "bus");
+    assert!(report.passed() && report.not_tried.is_empty(), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_server_conforms() {
+    conforms(im_test_servers::Redis::shared().url(), "Redis").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_that_sentinel_names_conforms() {
+    let group = RedisSentinel::start();
+    conforms(&group.url(), "Redis with Sentinel").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_conforms() {
+    let cluster = RedisCluster::start();
+    conforms(&cluster.url(), "Redis Cluster").await;
+}
