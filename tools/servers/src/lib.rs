@@ -24,10 +24,12 @@ mod mariadb;
 mod postgres;
 mod process;
 mod program;
+mod proxy;
 mod redis;
 mod sql;
 mod url;
 
 pub use mariadb::MariaDb;
 pub use postgres::Postgres;
+pub use proxy::Proxy;
 pub use redis::{Redis, RedisCluster, RedisSentinel};
