@@ -42,13 +42,14 @@ impl Logic {
         self.route_lease.losses.load(Ordering::Acquire)
     }
 
-    /// Renews the lease once; whether that worked. It takes no longer than until the next one is due.
+    /// Renews the lease once; whether that worked. It takes no longer than until the next one is due, and than the node's number can do without
+    /// renewal, since a server that starts waits for the first one.
     pub(super) async fn renew_routes(&self) -> bool {
         let asked = self.ports.clock.tick();
         let ttl = self.policy.route_lease;
         let life = lock(&self.lease).epoch;
         let renewal = self.ports.routes.renew(self.node(), life, ttl);
-        let deadline = self.ports.clock.sleep_until(asked + ttl / RENEWALS);
+        let deadline = self.ports.clock.sleep_until(asked + ttl.min(self.policy.node_lease) / RENEWALS);
         let outcome = match select(renewal, deadline).await {
             Either::Left((outcome, _)) => outcome.map_err(|failure| failure.to_string()),
             Either::Right(_) => Err("no answer".to_owned()),

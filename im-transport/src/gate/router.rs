@@ -28,7 +28,8 @@ impl Gate {
                     false => tracing::info!("the router is back"),
                 }
             }
-            if losses != std::mem::replace(&mut losses, self.logic.route_losses()) {
+            let known = std::mem::replace(&mut losses, self.logic.route_losses());
+            if losses != known {
                 self.shards.iter().for_each(|shard| shard.confirm());
             }
         }
