@@ -61,6 +61,18 @@ pub(crate) struct Flags {
     #[serde(skip_serializing_if = "Option::is_none")]
     store: Option<Location>,
 
+    /// Where users are and how gates reach each other, for several servers over one database: redis://HOST:PORT, redis+sentinel://HOST:PORT,…/SERVICE or
+    /// redis+cluster://HOST:PORT,… [default: in this process].
+    #[arg(long, env = "IM_ROUTES", value_name = "URL", hide_env_values = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    routes: Option<String>,
+
+    /// What this server is called among those that share its store: each needs a name of its own, and keeps it over restarts
+    /// [default: standalone].
+    #[arg(long, env = "IM_NODE", value_name = "ID")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<String>,
+
     /// Where to listen for clients; port 0 takes a free one [default: 127.0.0.1:9000].
     #[arg(long, env = "IM_TCP", value_name = "HOST:PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use im_core::logic::Policy;
 use im_core::session::SessionLimits;
+use im_store::redis::{RedisBus, RedisOptions, RedisRoutes};
 use im_transport::Server;
 use im_transport::gate::GateLimits;
 use im_transport::jwt::JwtAuthenticator;
@@ -20,14 +21,20 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let location = settings.store.clone().unwrap_or_else(|| Location::found_in(&settings.data));
     tracing::info!(store = %location, "opens");
     let store = location.serve().await?;
-    let mut server = Server::builder()
+    let mut builder = Server::builder();
+    if let Some(url) = &settings.routes {
+        let redis = RedisOptions::new(url).open().await?;
+        builder =
+            builder.routes(Arc::new(RedisRoutes::new(redis.clone()))).bus(Arc::new(RedisBus::new(redis)));
+    }
+    let mut server = builder
         .store(store.shared())
         .authenticator(Arc::new(JwtAuthenticator::new(&secret)))
         .policy(policy(settings))
         .session_limits(session_limits(settings))
         .gate_limits(gate_limits(settings))
         .tcp(&settings.tcp)
-        .name("standalone")
+        .name(&settings.node)
         .start()
         .await?;
     if let Some(address) = server.tcp_addr() {

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::cli::Flags;
 use crate::store::Location;
 
+/// Bytes of a server's name: every store takes as many.
+const MAX_NODE: usize = 64;
+
 /// What the server runs with.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -18,6 +21,9 @@ pub(crate) struct Settings {
     pub(crate) data: PathBuf,
     /// If one was named.
     pub(crate) store: Option<Location>,
+    /// If routes are not kept in this process.
+    pub(crate) routes: Option<String>,
+    pub(crate) node: String,
     pub(crate) tcp: String,
     pub(crate) kick: Kick,
     pub(crate) max_connections: usize,
@@ -33,6 +39,8 @@ impl Default for Settings {
         Self {
             data: "im-data".into(),
             store: None,
+            routes: None,
+            node: "standalone".to_owned(),
             tcp: "127.0.0.1:9000".to_owned(),
             kick: Kick(KickPolicy::SameDeviceType),
             max_connections: 100_000,
@@ -72,6 +80,9 @@ impl Settings {
         let port = self.tcp.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
         if !matches!(port, Some((host, Ok(_))) if !host.is_empty()) {
             return Err(wrong("tcp", format!("{:?} is not HOST:PORT", self.tcp)));
+        }
+        if self.node.is_empty() || self.node.len() > MAX_NODE {
+            return Err(wrong("node", format!("a name has 1 to {MAX_NODE} bytes")));
         }
         for (key, is_zero) in [
             ("idle-seconds", self.idle_seconds == 0),

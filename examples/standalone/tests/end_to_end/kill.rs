@@ -17,7 +17,7 @@ use im_test_servers::{MariaDb, Postgres};
 use super::programs::{Server, chat, free_port, token};
 
 /// The GNU General Public License, version 3: 674 lines, some of them empty.
-const TEXT: &str = include_str!("gpl-3.txt");
+pub(crate) const TEXT: &str = include_str!("gpl-3.txt");
 
 const RUNS: u64 = 10;
 const KILLS: usize = 3;
@@ -96,14 +96,14 @@ fn kill_points(chance: &mut Chance) -> BTreeSet<usize> {
 }
 
 /// Alice's client, sending the text.
-struct Sender {
+pub(crate) struct Sender {
     process: Child,
     acks: Receiver<String>,
     seen: Vec<String>,
 }
 
 impl Sender {
-    fn start(data: &Path, server: &str, window: usize) -> Self {
+    pub(crate) fn start(data: &Path, server: &str, window: usize) -> Self {
         let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/end_to_end/gpl-3.txt");
         let mut process = Command::new(chat())
             .args(["send", "--to", "bob", "--json", "--server", server, "--user", "alice"])
@@ -129,7 +129,7 @@ impl Sender {
     }
 
     /// Waits for the end, and compares the acks with the text: each line was acked once.
-    fn finish(mut self) {
+    pub(crate) fn finish(mut self) {
         loop {
             match self.acks.recv_timeout(PATIENCE) {
                 Ok(ack) => self.seen.push(ack),
@@ -146,7 +146,7 @@ impl Sender {
 }
 
 /// What a device of bob's that knows nothing yet receives: lines of JSON.
-fn received(data: &Path, server: &str, [device, kind]: [&str; 2]) -> Vec<String> {
+pub(crate) fn received(data: &Path, server: &str, [device, kind]: [&str; 2]) -> Vec<String> {
     let count = TEXT.lines().count().to_string();
     let mut process = Command::new(chat())
         .args(["recv", "--count", &count, "--timeout", "60", "--server", server, "--user", "bob"])
@@ -163,7 +163,7 @@ fn received(data: &Path, server: &str, [device, kind]: [&str; 2]) -> Vec<String>
     output.lines().map(str::to_owned).collect()
 }
 
-fn assert_has_everything(received: &[String]) {
+pub(crate) fn assert_has_everything(received: &[String]) {
     let texts: Vec<String> = received.iter().map(|line| text(line, "text")).collect();
     assert_eq!(texts, TEXT.lines().collect::<Vec<_>>());
     let versions: Vec<i64> = received.iter().map(|line| number(line, "version")).collect();

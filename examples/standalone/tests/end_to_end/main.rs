@@ -2,5 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod kill;
+mod links;
 mod programs;
+mod two;
 mod walk_through;

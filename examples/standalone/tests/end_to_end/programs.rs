@@ -58,6 +58,11 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server, and waits until it is ready. Its store is a database, by its URL, or one of a kind (`log`, `sqlite`) in its data directory.
     pub(crate) fn start(data: &Path, address: &str, store: &str) -> Self {
+        Self::start_with(data, address, store, &[])
+    }
+
+    /// [`start`](Self::start), with more settings from the environment.
+    pub(crate) fn start_with(data: &Path, address: &str, store: &str, settings: &[(&str, &str)]) -> Self {
         let store = match store.contains("://") {
             true => store.to_owned(),
             false => format!("{store}:{}", data.join("kept").display()),
@@ -67,6 +72,7 @@ impl Server {
             .arg(data)
             .args(["--tcp", address])
             .env("IM_STORE", store)
+            .envs(settings.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -80,21 +86,31 @@ impl Server {
     }
 
     /// SIGKILL: no goodbye, no flush.
-    pub(crate) fn kill(mut self) {
-        self.process.kill().expect("it still runs");
-        self.process.wait().expect("it can be waited for");
+    pub(crate) fn kill(self) {}
+}
+
+/// A test that fails kills its servers, too.
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
 /// A token for `user` of the server with this data directory.
 pub(crate) fn token(data: &Path, user: &str) -> String {
+    tokens(data, &[user.to_owned()]).remove(0)
+}
+
+/// A token for each of `users`.
+pub(crate) fn tokens(data: &Path, users: &[String]) -> Vec<String> {
     let output = Command::new(STANDALONE)
         .args(["token", "--data"])
         .arg(data)
-        .arg(user)
+        .args(users)
         .stderr(Stdio::inherit())
         .output()
         .expect("the program runs");
-    assert!(output.status.success(), "no token for {user}");
-    String::from_utf8(output.stdout).expect("a token is text").trim().to_owned()
+    assert!(output.status.success(), "no tokens for {users:?}");
+    String::from_utf8(output.stdout).expect("a token is text").lines().map(str::to_owned).collect()
 }

@@ -1,0 +1,93 @@
+//! Links without a client behind them: what the server itself does to a login.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use im_proto::CmdId;
+use im_proto::v1::{AuthRequest, AuthResponse, Kickout};
+use prost::Message as _;
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A link that asked for a login.
+pub(crate) struct Link {
+    stream: TcpStream,
+    received: Vec<u8>,
+    /// Whether the other end closed it.
+    closed: bool,
+}
+
+impl Link {
+    /// Connects and asks for a login on a phone.
+    pub(crate) fn ask(address: &str, user: &str, token: &str) -> Self {
+        let mut stream = TcpStream::connect(address).expect("the server listens");
+        let device_type = 1;
+        let (uid, token) = (user.to_owned(), token.to_owned());
+        let auth = AuthRequest { uid, token, device_type, ..AuthRequest::default() };
+        stream.set_read_timeout(Some(Duration::from_millis(5))).expect("a time-out that is not zero");
+        stream.write_all(&frame(CmdId::AUTH, 1, &auth.encode_to_vec())).expect("a new link takes a frame");
+        Self { stream, received: Vec::new(), closed: false }
+    }
+
+    /// Whether the login succeeded: waits for the answer.
+    pub(crate) fn is_granted(&mut self) -> bool {
+        let asked = Instant::now();
+        while !self.closed && asked.elapsed() < PATIENCE {
+            if let Some(body) = self.find(CmdId::AUTH) {
+                return AuthResponse::decode(&body[..]).expect("an answer to a login").err_code == 0;
+            }
+            self.read();
+        }
+        assert!(self.closed, "no answer to a login");
+        false
+    }
+
+    /// Whether the server has closed it by now.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        self.stream.set_nonblocking(true).expect("a socket can be read without waiting");
+        self.read();
+        self.stream.set_nonblocking(false).expect("and with waiting");
+        self.closed
+    }
+
+    /// Why it was kicked, if it was by now.
+    pub(crate) fn kicked(&mut self) -> Option<i32> {
+        self.read();
+        let body = self.find(CmdId::KICKOUT)?;
+        Some(Kickout::decode(&body[..]).expect("a kickout").reason)
+    }
+
+    /// Takes what has come, or waits a moment for it.
+    fn read(&mut self) {
+        let mut buffer = [0; 4_096];
+        match self.stream.read(&mut buffer) {
+            Ok(0) => self.closed = true,
+            Ok(read) => self.received.extend_from_slice(&buffer[..read]),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(_) => self.closed = true,
+        }
+    }
+
+    /// The body of the first frame of a command.
+    fn find(&self, cmd: CmdId) -> Option<Vec<u8>> {
+        let mut rest = &self.received[..];
+        while let Some((header, after)) = rest.split_at_checked(20) {
+            let number = |at: usize| u32::from_be_bytes(header[at..at + 4].try_into().expect("four bytes"));
+            let (body, next) = after.split_at_checked(number(16).try_into().expect("a short frame"))?;
+            if number(8) == cmd.0 {
+                return Some(body.to_vec());
+            }
+            rest = next;
+        }
+        None
+    }
+}
+
+/// The 20 bytes of the header, and the body.
+fn frame(cmd: CmdId, seq: u32, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len()).expect("a short body");
+    let header = [20, 200, cmd.0, seq, length].map(u32::to_be_bytes).concat();
+    [&header, body].concat()
+}
