@@ -190,7 +190,13 @@ impl World {
     }
 
     fn background_ended(&mut self, server: usize) {
-        if self.servers[server].running.as_ref().is_some_and(|running| !running.drains) {
+        let Some(running) = self.servers[server].running.as_ref().filter(|running| !running.drains) else {
+            return;
+        };
+        if running.logic.is_superseded() {
+            // It stood still until another took its number: its process ends, and is started again.
+            self.crash_server(server);
+        } else {
             self.fail("rest", "a background future ended by itself".to_owned());
         }
     }
