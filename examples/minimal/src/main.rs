@@ -1,5 +1,6 @@
 //! A server of your own: pick the parts, start it, stop it when asked to.
 
+use std::io::Write as _;
 use std::sync::Arc;
 
 use im_core::ports::Command;
@@ -34,6 +35,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .tcp(address)
         .start()
         .await?;
+    if let Some(address) = server.tcp_addr() {
+        writeln!(std::io::stdout(), "listens on {address}")?;
+    }
 
     tokio::select! {
         pressed = tokio::signal::ctrl_c() => pressed?,
