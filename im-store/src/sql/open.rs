@@ -53,6 +53,10 @@ const MIGRATION: Duration = Duration::from_secs(60);
 /// A connection that was not used for so long is closed.
 const IDLE: Duration = Duration::from_secs(600);
 
+/// After so long without a statement MySQL ends a connection, and a transaction that it was in.
+#[cfg(feature = "mysql")]
+const MYSQL_IDLE: Duration = Duration::from_secs(30);
+
 /// A connection is replaced after so long, so that a balancer or a fail-over is followed.
 const LIFETIME: Duration = Duration::from_secs(1800);
 
@@ -89,9 +93,14 @@ pub(super) fn unavailable(fault: Fault) -> OpenError {
 async fn mysql(options: &SqlOptions) -> Result<Pool, OpenError> {
     let url: MySqlConnectOptions = options.url.parse().map_err(bad_url)?;
     let url = url.charset("utf8mb4").statement_cache_capacity(CACHED);
-    let seconds = options.lock_timeout.as_secs().max(1);
+    let (lock, idle) = (options.lock_timeout.as_secs().max(1), options.deadline.as_secs().max(1));
+    // A server that is out of reach in mid-transaction must not keep its rows from the others. MySQL has no time-out for that alone; MariaDB reads
+    // the one comment, MySQL the other.
     let set = format!(
-        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION innodb_lock_wait_timeout = {seconds}"
+        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION innodb_lock_wait_timeout = {lock} \
+         /*M!100300 , SESSION idle_transaction_timeout = {idle} */ \
+         /*!80000 , SESSION wait_timeout = {} */",
+        MYSQL_IDLE.as_secs(),
     );
     let set: Arc<str> = set.into();
     let pool = MySqlPoolOptions::new()
@@ -134,9 +143,10 @@ async fn postgres(options: &SqlOptions) -> Result<Pool, OpenError> {
     let url: PgConnectOptions = options.url.parse().map_err(bad_url)?;
     let url = url.statement_cache_capacity(CACHED);
     let set = format!(
-        "SET lock_timeout = {}; SET statement_timeout = {}",
-        options.lock_timeout.as_millis().max(1),
-        options.deadline.as_millis().max(1),
+        "SET lock_timeout = {lock}; SET statement_timeout = {deadline}; \
+         SET idle_in_transaction_session_timeout = {deadline}",
+        lock = options.lock_timeout.as_millis().max(1),
+        deadline = options.deadline.as_millis().max(1),
     );
     let set: Arc<str> = set.into();
     let pool = PgPoolOptions::new()

@@ -1,6 +1,8 @@
 //! Routes and the bus in Redis, against real servers: alone, with a Sentinel, and as a cluster.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod faults;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,10 +14,10 @@ use im_store::redis::{Redis, RedisBus, RedisOptions, RedisRoutes};
 use im_test_servers::{RedisCluster, RedisSentinel};
 
 /// Keys of its own in a Redis.
-struct Bench(String);
+pub(crate) struct Bench(pub(crate) String);
 
 impl Bench {
-    async fn redis(&self) -> Redis {
+    pub(crate) async fn redis(&self) -> Redis {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let prefix = format!("im-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         RedisOptions::new(&self.0).prefix(prefix).open().await.unwrap()

@@ -5,6 +5,7 @@
 mod bench;
 mod crossed;
 mod kill;
+mod network;
 #[path = "../sqlite/posts.rs"]
 #[allow(dead_code)]
 mod posts;
