@@ -91,6 +91,16 @@ impl MariaDb {
         self.own().directory.port()
     }
 
+    /// The process, while the server runs.
+    ///
+    /// # Panics
+    ///
+    /// As [`kill`](Self::kill).
+    pub fn pid(&self) -> Option<i32> {
+        let process = self.own().process.lock().unwrap_or_else(PoisonError::into_inner);
+        process.as_ref().map(|process| process.pid().as_raw_nonzero().get())
+    }
+
     /// The URL of a new, empty database. `name` tells databases apart in logs, and may be used again.
     pub fn database(&self, name: &str) -> String {
         let name = url::fresh(name);
