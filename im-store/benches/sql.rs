@@ -99,10 +99,10 @@ async fn compare(name: &str, urls: &[String; 2], pid: i32, writers: i64, size: u
 
 async fn round_of_ours(store: &Arc<SqlStore>, sources: &mut Vec<Source>, size: usize, pid: i32) -> Cost {
     let before = Usage::now(pid);
-    let mut tasks = tokio::task::JoinSet::new();
+    let mut tasks = Vec::new();
     for mut source in sources.drain(..) {
         let store = store.clone();
-        tasks.spawn(async move {
+        tasks.push(tokio::spawn(async move {
             let started = Instant::now();
             let mut batches = 0;
             while started.elapsed() < ROUND {
@@ -112,19 +112,22 @@ async fn round_of_ours(store: &Arc<SqlStore>, sources: &mut Vec<Source>, size: u
                 batches += 1;
             }
             (source, batches)
-        });
+        }));
     }
-    let done = tasks.join_all().await;
-    let batches = done.iter().map(|(_, batches)| batches).sum();
-    sources.extend(done.into_iter().map(|(source, _)| source));
+    let mut batches = 0;
+    for task in tasks {
+        let (source, wrote) = task.await.unwrap();
+        sources.push(source);
+        batches += wrote;
+    }
     before.cost(pid, batches, size)
 }
 
 async fn round_of_plain(plains: &mut Vec<Plain>, sources: &mut Vec<Source>, size: usize, pid: i32) -> Cost {
     let before = Usage::now(pid);
-    let mut tasks = tokio::task::JoinSet::new();
+    let mut tasks = Vec::new();
     for (mut plain, mut source) in plains.drain(..).zip(sources.drain(..)) {
-        tasks.spawn(async move {
+        tasks.push(tokio::spawn(async move {
             let started = Instant::now();
             let mut batches = 0;
             while started.elapsed() < ROUND {
@@ -132,10 +135,11 @@ async fn round_of_plain(plains: &mut Vec<Plain>, sources: &mut Vec<Source>, size
                 batches += 1;
             }
             (plain, source, batches)
-        });
+        }));
     }
     let mut batches = 0;
-    for (plain, source, wrote) in tasks.join_all().await {
+    for task in tasks {
+        let (plain, source, wrote) = task.await.unwrap();
         plains.push(plain);
         sources.push(source);
         batches += wrote;
