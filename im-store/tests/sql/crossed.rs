@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection, R
 
 use crate::bench::{Kind, database};
 use crate::posts::{direct, entries};
-use crate::traffic::Traffic;
+use crate::traffic::{Traffic, turn};
 
 async fn servers(url: &str, count: usize) -> Vec<Arc<SqlStore>> {
     let open = || async { Arc::new(SqlOptions::new(url).connections(3).open().await.unwrap()) };
@@ -18,6 +18,7 @@ async fn servers(url: &str, count: usize) -> Vec<Arc<SqlStore>> {
 }
 
 async fn crossed(kind: Kind) {
+    let _turn = turn().await;
     let stores = servers(&database(kind, "crossed"), 3).await;
     let traffic = Arc::new(Traffic::default());
     let mut tasks = tokio::task::JoinSet::new();

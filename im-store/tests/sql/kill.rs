@@ -9,7 +9,7 @@ use im_store::sql::SqlStore;
 use im_test_servers::{MariaDb, Postgres};
 
 use crate::posts::user;
-use crate::traffic::Traffic;
+use crate::traffic::{Traffic, turn};
 
 const KILLS: usize = 4;
 
@@ -17,6 +17,7 @@ const KILLS: usize = 4;
 const RESUMES_WITHIN: Duration = Duration::from_secs(5);
 
 async fn survives(url: String, kill: impl Fn() + Send + 'static, restart: impl Fn() + Send + 'static) {
+    let _turn = turn().await;
     let stores = [SqlStore::open(&*url).await.unwrap(), SqlStore::open(&*url).await.unwrap()].map(Arc::new);
     let traffic = Arc::new(Traffic::default());
     let mut tasks = tokio::task::JoinSet::new();

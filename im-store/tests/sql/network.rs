@@ -10,7 +10,7 @@ use im_test_servers::Proxy;
 
 use crate::bench::{Kind, database};
 use crate::posts::user;
-use crate::traffic::Traffic;
+use crate::traffic::{Traffic, turn};
 
 const FAULTS: usize = 3;
 
@@ -18,6 +18,7 @@ const FAULTS: usize = 3;
 const RESUMES_WITHIN: Duration = Duration::from_secs(5);
 
 async fn survives(kind: Kind, fault: fn(&Proxy)) {
+    let _turn = turn().await;
     let url = database(kind, "network");
     let (server, path) = url.rsplit_once('/').unwrap();
     let (host, port) = server.rsplit_once(':').unwrap();

@@ -17,6 +17,12 @@ pub(crate) const USERS: u64 = 6;
 /// A call's deadline, and what a machine under load may take beyond it.
 const LONGEST: Duration = Duration::from_secs(9);
 
+/// Tests that load a database with traffic take turns: a machine with two cores would make calls of all of them late.
+pub(crate) async fn turn() -> tokio::sync::MutexGuard<'static, ()> {
+    static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    TURN.lock().await
+}
+
 /// What all writers share.
 #[derive(Default)]
 pub(crate) struct Traffic {
