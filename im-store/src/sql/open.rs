@@ -1,7 +1,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(feature = "mysql")]
 use sqlx::Connection as _;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 #[cfg(feature = "mysql")]
@@ -60,6 +59,10 @@ const MYSQL_IDLE: Duration = Duration::from_secs(30);
 /// A connection is replaced after so long, so that a balancer or a fail-over is followed.
 const LIFETIME: Duration = Duration::from_secs(1800);
 
+/// A connection that was not used for so long is asked whether it still lives: to ask before every call is one round trip in eight. One that died just now
+/// fails its call, as `Unavailable`; the next one takes another.
+const DOUBTFUL: Duration = Duration::from_secs(1);
+
 static STATE: Text = Text::new("SELECT s.unfinished FROM store_state s WHERE s.id = 1");
 
 /// Connects, migrates, and looks at what the database promises.
@@ -108,6 +111,11 @@ async fn mysql(options: &SqlOptions) -> Result<Pool, OpenError> {
         .acquire_timeout(options.deadline.max(CONNECT))
         .idle_timeout(IDLE)
         .max_lifetime(LIFETIME)
+        .test_before_acquire(false)
+        .before_acquire(|connection, so_far| {
+            let doubtful = so_far.idle_for >= DOUBTFUL;
+            Box::pin(async move { if doubtful { connection.ping().await.map(|()| true) } else { Ok(true) } })
+        })
         .after_connect(move |connection, _| {
             let set = set.to_string();
             Box::pin(async move { connection.execute(sqlx::raw_sql(AssertSqlSafe(set))).await.map(drop) })
@@ -154,6 +162,11 @@ async fn postgres(options: &SqlOptions) -> Result<Pool, OpenError> {
         .acquire_timeout(options.deadline.max(CONNECT))
         .idle_timeout(IDLE)
         .max_lifetime(LIFETIME)
+        .test_before_acquire(false)
+        .before_acquire(|connection, so_far| {
+            let doubtful = so_far.idle_for >= DOUBTFUL;
+            Box::pin(async move { if doubtful { connection.ping().await.map(|()| true) } else { Ok(true) } })
+        })
         .after_connect(move |connection, _| {
             let set = set.to_string();
             Box::pin(async move { connection.execute(sqlx::raw_sql(AssertSqlSafe(set))).await.map(drop) })
