@@ -2,12 +2,12 @@
 
 use sqlx::Row as _;
 #[cfg(feature = "mysql")]
-use sqlx::mysql::{MySql, MySqlPool, MySqlRow};
-use sqlx::pool::PoolConnection;
+use sqlx::mysql::{MySql, MySqlConnection, MySqlRow};
 #[cfg(feature = "postgres")]
-use sqlx::postgres::{PgPool, PgRow, Postgres};
+use sqlx::postgres::{PgConnection, PgRow, Postgres};
 
 use super::Fault;
+use super::pool::{Connections, Held};
 #[cfg(feature = "mysql")]
 use super::statement::chunks;
 use super::statement::{Insert, Keyed, Text};
@@ -16,17 +16,17 @@ use super::statement::{Insert, Keyed, Text};
 #[derive(Debug)]
 pub(super) enum Pool {
     #[cfg(feature = "mysql")]
-    MySql(MySqlPool),
+    MySql(Connections<MySqlConnection>),
     #[cfg(feature = "postgres")]
-    Postgres(PgPool),
+    Postgres(Connections<PgConnection>),
 }
 
 #[derive(Debug)]
 enum Link {
     #[cfg(feature = "mysql")]
-    MySql(PoolConnection<MySql>),
+    MySql(Held<MySqlConnection>),
     #[cfg(feature = "postgres")]
-    Postgres(PoolConnection<Postgres>),
+    Postgres(Held<PgConnection>),
 }
 
 /// One argument.
@@ -120,11 +120,11 @@ impl Pool {
     pub(super) async fn session(&self) -> Result<Session, Fault> {
         let link = match self {
             #[cfg(feature = "mysql")]
-            Self::MySql(pool) => Link::MySql(pool.acquire().await?),
+            Self::MySql(pool) => Link::MySql(pool.take().await?),
             #[cfg(feature = "postgres")]
-            Self::Postgres(pool) => Link::Postgres(pool.acquire().await?),
+            Self::Postgres(pool) => Link::Postgres(pool.take().await?),
         };
-        Ok(Session { link: Some(link) })
+        Ok(Session { link })
     }
 
     /// A connection in a transaction.
@@ -148,19 +148,7 @@ impl Pool {
 /// [`settle`](Self::settle) it serves another call. So nobody waits for a connection that stalled, or finds another's transaction in it.
 #[derive(Debug)]
 pub(super) struct Session {
-    link: Option<Link>,
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        match self.link.take() {
-            #[cfg(feature = "mysql")]
-            Some(Link::MySql(connection)) => drop(connection.detach()),
-            #[cfg(feature = "postgres")]
-            Some(Link::Postgres(connection)) => drop(connection.detach()),
-            None => {}
-        }
-    }
+    link: Link,
 }
 
 macro_rules! bind_one {
@@ -176,10 +164,9 @@ macro_rules! on_link {
     ($session:expr, $connection:ident => $body:expr) => {
         match &mut $session.link {
             #[cfg(feature = "mysql")]
-            Some(Link::MySql($connection)) => $body,
+            Link::MySql($connection) => $body,
             #[cfg(feature = "postgres")]
-            Some(Link::Postgres($connection)) => $body,
-            None => Err(Fault::Closed),
+            Link::Postgres($connection) => $body,
         }
     };
 }
@@ -190,10 +177,9 @@ impl Session {
         let begin = match &self.link {
             // The isolation level is the connection's.
             #[cfg(feature = "mysql")]
-            Some(Link::MySql(_)) => "BEGIN",
+            Link::MySql(_) => "BEGIN",
             #[cfg(feature = "postgres")]
-            Some(Link::Postgres(_)) => "BEGIN ISOLATION LEVEL READ COMMITTED",
-            None => return Err(Fault::Closed),
+            Link::Postgres(_) => "BEGIN ISOLATION LEVEL READ COMMITTED",
         };
         self.run(begin).await
     }
@@ -208,10 +194,9 @@ impl Session {
         static POSTGRES: Text = Text::new("SELECT 1::BIGINT FROM pg_advisory_lock(26989)");
         let text = match &self.link {
             #[cfg(feature = "mysql")]
-            Some(Link::MySql(_)) => &MYSQL,
+            Link::MySql(_) => &MYSQL,
             #[cfg(feature = "postgres")]
-            Some(Link::Postgres(_)) => &POSTGRES,
-            None => return Err(Fault::Closed),
+            Link::Postgres(_) => &POSTGRES,
         };
         match self.select(text, Vec::new()).await {
             Ok(rows) => Ok(rows.first().map(|row| row.maybe_int(0)).transpose()?.flatten() == Some(1)),
@@ -271,9 +256,13 @@ impl Session {
     }
 
     /// Gives the connection back to the pool.
-    fn keep(mut self) {
-        // The pool takes it when it is dropped.
-        drop(self.link.take());
+    fn keep(self) {
+        match self.link {
+            #[cfg(feature = "mysql")]
+            Link::MySql(connection) => connection.keep(),
+            #[cfg(feature = "postgres")]
+            Link::Postgres(connection) => connection.keep(),
+        }
     }
 
     /// Rows of one statement.
@@ -284,16 +273,15 @@ impl Session {
     ) -> Result<Vec<Row>, Fault> {
         match &mut self.link {
             #[cfg(feature = "mysql")]
-            Some(Link::MySql(connection)) => {
+            Link::MySql(connection) => {
                 let query = values.into_iter().fold(sqlx::query(text.mysql()), bind_one!());
                 Ok(query.fetch_all(&mut **connection).await?.into_iter().map(Row::MySql).collect())
             }
             #[cfg(feature = "postgres")]
-            Some(Link::Postgres(connection)) => {
+            Link::Postgres(connection) => {
                 let query = values.into_iter().fold(sqlx::query(text.postgres()), bind_one!());
                 Ok(query.fetch_all(&mut **connection).await?.into_iter().map(Row::Postgres).collect())
             }
-            None => Err(Fault::Closed),
         }
     }
 
@@ -313,7 +301,7 @@ impl Session {
         }
         match &mut self.link {
             #[cfg(feature = "mysql")]
-            Some(Link::MySql(connection)) => {
+            Link::MySql(connection) => {
                 let mut found = Vec::new();
                 for range in chunks(rows_of(&keys), |_| 0) {
                     // The last key fills up the size: asked twice it is found once.
@@ -327,11 +315,10 @@ impl Session {
                 Ok(found)
             }
             #[cfg(feature = "postgres")]
-            Some(Link::Postgres(connection)) => {
+            Link::Postgres(connection) => {
                 let query = keys.into_iter().fold(sqlx::query(statement.postgres()), bind_all);
                 Ok(query.fetch_all(&mut **connection).await?.into_iter().map(Row::Postgres).collect())
             }
-            None => Err(Fault::Closed),
         }
     }
 
@@ -346,7 +333,7 @@ impl Session {
         }
         match &mut self.link {
             #[cfg(feature = "mysql")]
-            Some(Link::MySql(connection)) => {
+            Link::MySql(connection) => {
                 let bytes = |row| columns.iter().map(|column| column.bytes(row)).sum();
                 for range in chunks(rows_of(&columns), bytes) {
                     let query = sqlx::query(statement.mysql(range.len()));
@@ -358,12 +345,11 @@ impl Session {
                 Ok(())
             }
             #[cfg(feature = "postgres")]
-            Some(Link::Postgres(connection)) => {
+            Link::Postgres(connection) => {
                 let query = columns.into_iter().fold(sqlx::query(statement.postgres()), bind_all);
                 query.execute(&mut **connection).await?;
                 Ok(())
             }
-            None => Err(Fault::Closed),
         }
     }
 }

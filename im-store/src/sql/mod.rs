@@ -56,6 +56,8 @@ mod outbox;
 // SQLite's rows have numbers that the other databases' do without, and the other way round.
 #[cfg_attr(not(all(feature = "sqlite", any(feature = "mysql", feature = "postgres"))), allow(dead_code))]
 pub(crate) mod plan;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod pool;
 // Without one of the databases, nobody reads its dialect.
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 #[cfg_attr(not(all(feature = "mysql", feature = "postgres")), allow(dead_code))]

@@ -1,15 +1,16 @@
-use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use sqlx::Connection as _;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 #[cfg(feature = "mysql")]
-use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 #[cfg(feature = "postgres")]
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Executor, SqlSafeStr};
 
 use super::driver::{Pool, Session};
+use super::pool::{Connections, Dial};
 use super::statement::{CACHED, Text};
 use super::{Fault, SqlOptions, SqlStore};
 
@@ -49,19 +50,9 @@ const CONNECT: Duration = Duration::from_secs(10);
 #[cfg(feature = "mysql")]
 const MIGRATION: Duration = Duration::from_secs(60);
 
-/// A connection that was not used for so long is closed.
-const IDLE: Duration = Duration::from_secs(600);
-
 /// After so long without a statement MySQL ends a connection, and a transaction that it was in.
 #[cfg(feature = "mysql")]
 const MYSQL_IDLE: Duration = Duration::from_secs(30);
-
-/// A connection is replaced after so long, so that a balancer or a fail-over is followed.
-const LIFETIME: Duration = Duration::from_secs(1800);
-
-/// A connection that was not used for so long is asked whether it still lives: to ask before every call is one round trip in eight. One that died just now
-/// fails its call, as `Unavailable`; the next one takes another.
-const DOUBTFUL: Duration = Duration::from_secs(1);
 
 static STATE: Text = Text::new("SELECT s.unfinished FROM store_state s WHERE s.id = 1");
 
@@ -105,45 +96,41 @@ async fn mysql(options: &SqlOptions) -> Result<Pool, OpenError> {
          /*!80000 , SESSION wait_timeout = {} */",
         MYSQL_IDLE.as_secs(),
     );
-    let set: Arc<str> = set.into();
-    let pool = MySqlPoolOptions::new()
-        .max_connections(options.connections)
-        .acquire_timeout(options.deadline.max(CONNECT))
-        .idle_timeout(IDLE)
-        .max_lifetime(LIFETIME)
-        .test_before_acquire(false)
-        .before_acquire(|connection, so_far| {
-            let doubtful = so_far.idle_for >= DOUBTFUL;
-            Box::pin(async move { if doubtful { connection.ping().await.map(|()| true) } else { Ok(true) } })
-        })
-        .after_connect(move |connection, _| {
-            let set = set.to_string();
-            Box::pin(async move { connection.execute(sqlx::raw_sql(AssertSqlSafe(set))).await.map(drop) })
-        });
-    let pool = pool.connect_with(url).await.map_err(|error| OpenError::Unavailable(error.into()))?;
+    let dial: Dial<_> = Box::new(move || {
+        let (url, set) = (url.clone(), set.clone());
+        let dial = async move {
+            let mut connection = MySqlConnection::connect_with(&url).await?;
+            connection.execute(sqlx::raw_sql(AssertSqlSafe(set))).await?;
+            Ok(connection)
+        };
+        dial.boxed()
+    });
+    let pool = Connections::new(options.connections, options.deadline.max(CONNECT), dial);
     let files = [
         (1, "timelines", include_str!("../../migrations/mysql/0001_timelines.sql")),
         (2, "outbox", include_str!("../../migrations/mysql/0002_outbox.sql")),
     ];
-    migrate_mysql(pool.clone(), migrations(&files)).await?;
+    let mut connection = pool.take().await.map_err(unavailable)?;
+    migrate_mysql(&mut connection, migrations(&files)).await?;
+    connection.keep();
     Ok(Pool::MySql(pool))
 }
 
 /// Under a lock of our own: the driver's waits with a negative time-out, which MariaDB does not take, so that two servers would migrate at once.
 #[cfg(feature = "mysql")]
-async fn migrate_mysql(pool: MySqlPool, migrations: Migrator) -> Result<(), OpenError> {
+async fn migrate_mysql(connection: &mut MySqlConnection, migrations: Migrator) -> Result<(), OpenError> {
     const NAME: &str = "CONCAT('im-store migrates ', MD5(DATABASE()))";
     let unavailable = |error: sqlx::Error| OpenError::Unavailable(error.into());
-    // Not the pool's, which may have room for one. If it is cut, the lock is free.
-    let mut connection = pool.acquire().await.map_err(unavailable)?.detach();
     let lock = AssertSqlSafe(format!("SELECT CAST(GET_LOCK({NAME}, {}) AS SIGNED)", MIGRATION.as_secs()));
     let locked: Option<i64> =
-        sqlx::query_scalar(lock).fetch_one(&mut connection).await.map_err(unavailable)?;
+        sqlx::query_scalar(lock).fetch_one(&mut *connection).await.map_err(unavailable)?;
     if locked != Some(1) {
         return Err(OpenError::Unavailable("another server is changing its tables for too long".into()));
     }
-    migrations.run(&pool).await.map_err(not_migrated)?;
-    connection.close().await.map_err(unavailable)
+    // What fails cuts the connection, and frees the lock. `run` takes a connection by a trait that keeps the future from being sent to other threads.
+    migrations.run_direct(None, connection, false).await.map_err(not_migrated)?;
+    let free = AssertSqlSafe(format!("DO RELEASE_LOCK({NAME})"));
+    connection.execute(sqlx::raw_sql(free)).await.map_err(unavailable).map(drop)
 }
 
 #[cfg(feature = "postgres")]
@@ -156,27 +143,23 @@ async fn postgres(options: &SqlOptions) -> Result<Pool, OpenError> {
         lock = options.lock_timeout.as_millis().max(1),
         deadline = options.deadline.as_millis().max(1),
     );
-    let set: Arc<str> = set.into();
-    let pool = PgPoolOptions::new()
-        .max_connections(options.connections)
-        .acquire_timeout(options.deadline.max(CONNECT))
-        .idle_timeout(IDLE)
-        .max_lifetime(LIFETIME)
-        .test_before_acquire(false)
-        .before_acquire(|connection, so_far| {
-            let doubtful = so_far.idle_for >= DOUBTFUL;
-            Box::pin(async move { if doubtful { connection.ping().await.map(|()| true) } else { Ok(true) } })
-        })
-        .after_connect(move |connection, _| {
-            let set = set.to_string();
-            Box::pin(async move { connection.execute(sqlx::raw_sql(AssertSqlSafe(set))).await.map(drop) })
-        });
-    let pool = pool.connect_with(url).await.map_err(|error| OpenError::Unavailable(error.into()))?;
+    let dial: Dial<_> = Box::new(move || {
+        let (url, set) = (url.clone(), set.clone());
+        let dial = async move {
+            let mut connection = PgConnection::connect_with(&url).await?;
+            connection.execute(sqlx::raw_sql(AssertSqlSafe(set))).await?;
+            Ok(connection)
+        };
+        dial.boxed()
+    });
+    let pool = Connections::new(options.connections, options.deadline.max(CONNECT), dial);
     let files = [
         (1, "timelines", include_str!("../../migrations/postgres/0001_timelines.sql")),
         (2, "outbox", include_str!("../../migrations/postgres/0002_outbox.sql")),
     ];
-    migrations(&files).run(&pool).await.map_err(not_migrated)?;
+    let mut connection = pool.take().await.map_err(unavailable)?;
+    migrations(&files).run_direct(None, &mut *connection, false).await.map_err(not_migrated)?;
+    connection.keep();
     Ok(Pool::Postgres(pool))
 }
 
