@@ -7,12 +7,15 @@
 //!
 //! All calls are batched and object-safe. A slice of requests gets a vector of answers in the same order. Every adapter
 //! bounds the time of every call by itself and answers [`StoreErrorKind::Unavailable`] when it is over.
+//!
+//! A store over a store is a [`StoreLayer`]: it says what it does otherwise, and the rest goes on to the one below.
 
 mod bucket;
 mod conversations;
 mod cursors;
 mod epochs;
 mod error;
+mod layer;
 mod nodes;
 mod outbox;
 mod rows;
@@ -24,6 +27,7 @@ pub use conversations::{Conversation, Conversations};
 pub use cursors::{Cursor, CursorAck, Cursors, MAX_CURSORS};
 pub use epochs::Epochs;
 pub use error::{StoreError, StoreErrorKind};
+pub use layer::{ShardLayer, StoreLayer};
 pub use nodes::{NodeLease, Nodes};
 pub use outbox::{Intent, IntentId, Outbox, Part, Pending};
 pub use rows::{HeldNode, Place, Row, RowKind, StoredPost};

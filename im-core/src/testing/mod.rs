@@ -1,7 +1,6 @@
 //! What proves an adapter, and what proves the whole: suites that an outside adapter can run, and a simulated cluster.
 
 pub mod conformance;
-mod layer;
 pub mod sim;
 
-pub use layer::StoreLayer;
+pub use crate::storage::StoreLayer;

@@ -2,21 +2,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::{
+    Conversation, Conversations, Cursor, CursorAck, Cursors, Epochs, Found, Head, Intent, IntentId,
+    NodeLease, Nodes, Outbox, Page, Part, Pending, Placed, Post, Read, Shard, Store, StoreError, Timelines,
+};
 use crate::id::{MsgId, StoreEpoch, Uid, Version};
 use crate::message::{SendKey, TimelineId};
-use crate::storage::{
-    Conversation, Conversations, Cursor, CursorAck, Cursors, Epochs, Found, Head, NodeLease, Nodes, Page,
-    Placed, Post, Read, Store, StoreError, Timelines,
-};
 use crate::time::Timestamp;
 
-/// A [`Store`] over another, which answers what this one does not: for stores that fail or are wrong on purpose.
+/// A [`Store`] over another, which answers what this one does not. For layers that do something around calls (they implement every method, which
+/// `#[deny(clippy::missing_trait_methods)]` checks), and for stores that fail or are wrong on purpose.
 ///
 /// ```
 /// use im_core::memory::MemoryStore;
-/// use im_core::storage::{Head, Store, StoreError, Timelines};
+/// use im_core::storage::{Head, Store, StoreError, StoreLayer};
 /// use im_core::message::TimelineId;
-/// use im_core::testing::StoreLayer;
 ///
 /// /// Says that all timelines are empty.
 /// struct Forgetful(MemoryStore);
@@ -96,6 +96,41 @@ pub trait StoreLayer: Send + Sync + 'static {
 
     async fn bump_epoch(&self, now: Timestamp) -> Result<StoreEpoch, StoreError> {
         self.inner().bump_epoch(now).await
+    }
+}
+
+/// A [`Shard`] over another, which answers what this one does not.
+#[async_trait]
+#[allow(missing_docs, reason = "every method is the outbox's of the same name")]
+pub trait ShardLayer: StoreLayer {
+    /// The database below: the one that [`inner`](StoreLayer::inner) gives.
+    fn inner_shard(&self) -> &dyn Shard;
+
+    async fn append_parts(&self, parts: Vec<Part>) -> Vec<Result<Placed, StoreError>> {
+        self.inner_shard().append_parts(parts).await
+    }
+
+    async fn intents(&self, pending: Pending, limit: usize) -> Result<Vec<Intent>, StoreError> {
+        self.inner_shard().intents(pending, limit).await
+    }
+
+    async fn settle(&self, settled: Vec<(IntentId, Version)>) -> Result<(), StoreError> {
+        self.inner_shard().settle(settled).await
+    }
+}
+
+#[async_trait]
+impl<L: ShardLayer> Outbox for L {
+    async fn append_parts(&self, parts: Vec<Part>) -> Vec<Result<Placed, StoreError>> {
+        ShardLayer::append_parts(self, parts).await
+    }
+
+    async fn intents(&self, pending: Pending, limit: usize) -> Result<Vec<Intent>, StoreError> {
+        ShardLayer::intents(self, pending, limit).await
+    }
+
+    async fn settle(&self, settled: Vec<(IntentId, Version)>) -> Result<(), StoreError> {
+        ShardLayer::settle(self, settled).await
     }
 }
 
