@@ -1,5 +1,7 @@
 //! The one place that knows which driver is below: connections, rows, and values.
 
+#[cfg(feature = "mysql")]
+use sqlx::AssertSqlSafe;
 use sqlx::Row as _;
 #[cfg(feature = "mysql")]
 use sqlx::mysql::{MySql, MySqlConnection, MySqlRow};
@@ -10,7 +12,11 @@ use super::Fault;
 use super::pool::{Connections, Held};
 #[cfg(feature = "mysql")]
 use super::statement::chunks;
-use super::statement::{Insert, Keyed, Text};
+use super::statement::{Insert, Keyed, TABLES, Text, Together};
+
+/// So many keys may stand in the text of a statement, which is read anew each time.
+#[cfg(feature = "mysql")]
+const MOST_LITERALS: usize = 1024;
 
 /// Connections to one database.
 #[derive(Debug)]
@@ -172,16 +178,39 @@ macro_rules! on_link {
 }
 
 impl Session {
-    /// Begins a transaction, in which every statement sees what is committed when it starts.
+    /// Begins a transaction, in which every statement sees what is committed when it starts. PostgreSQL would plan a statement with arrays anew each time,
+    /// because it takes them for longer than they are; those of a transaction find what they change by its key, however many there are.
     pub(super) async fn begin(&mut self) -> Result<(), Fault> {
         let begin = match &self.link {
             // The isolation level is the connection's.
             #[cfg(feature = "mysql")]
             Link::MySql(_) => "BEGIN",
             #[cfg(feature = "postgres")]
-            Link::Postgres(_) => "BEGIN ISOLATION LEVEL READ COMMITTED",
+            Link::Postgres(_) => {
+                "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL plan_cache_mode = force_generic_plan"
+            }
         };
         self.run(begin).await
+    }
+
+    /// Begins a transaction with the rows that have one of these keys, in one round trip where the database allows it.
+    pub(super) async fn begin_with(
+        &mut self,
+        statement: &'static Keyed,
+        keys: Vec<Vec<u8>>,
+    ) -> Result<Vec<Row>, Fault> {
+        match &mut self.link {
+            #[cfg(feature = "mysql")]
+            Link::MySql(connection) if (1..=MOST_LITERALS).contains(&keys.len()) => {
+                let text = AssertSqlSafe(format!("BEGIN; {}", statement.mysql_with(&keys)));
+                let rows = sqlx::raw_sql(text).fetch_all(&mut **connection).await?;
+                Ok(rows.into_iter().map(Row::MySql).collect())
+            }
+            _ => {
+                self.begin().await?;
+                self.find(statement, vec![Column::Blobs(keys)]).await
+            }
+        }
     }
 
     /// Takes the lock of an import, which lasts as long as the connection; `false` if another has it and does not end.
@@ -318,6 +347,34 @@ impl Session {
             Link::Postgres(connection) => {
                 let query = keys.into_iter().fold(sqlx::query(statement.postgres()), bind_all);
                 Ok(query.fetch_all(&mut **connection).await?.into_iter().map(Row::Postgres).collect())
+            }
+        }
+    }
+
+    /// Stores rows in several tables, at once or table by table.
+    pub(super) async fn insert_together(
+        &mut self,
+        statement: &'static Together,
+        tables: [Vec<Column>; TABLES],
+    ) -> Result<(), Fault> {
+        match &mut self.link {
+            #[cfg(feature = "mysql")]
+            Link::MySql(_) => {
+                for (insert, columns) in statement.inserts.into_iter().zip(tables) {
+                    self.insert(insert, columns).await?;
+                }
+                Ok(())
+            }
+            #[cfg(feature = "postgres")]
+            Link::Postgres(connection) => {
+                let filled = tables.each_ref().map(|columns| rows_of(columns) > 0);
+                if filled == [false; TABLES] {
+                    return Ok(());
+                }
+                let columns = tables.into_iter().filter(|columns| rows_of(columns) > 0).flatten();
+                let query = columns.fold(sqlx::query(statement.postgres(filled)), bind_all);
+                query.execute(&mut **connection).await?;
+                Ok(())
             }
         }
     }

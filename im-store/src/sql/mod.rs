@@ -9,7 +9,7 @@
 //! take them in the same order. Lost deadlocks are tried again, with a growing pause, up to eight times.
 //!
 //! # Cost
-//! A batch takes the same half a dozen statements whether it has 1 post or 64. PostgreSQL gets all rows of a table as arrays, MySQL as lists in twenty
+//! A batch takes the same few statements whether it has 1 post or 64. PostgreSQL gets all rows of all tables as arrays in one, MySQL as lists in twenty
 //! sizes, so that every statement is prepared once a connection.
 //!
 //! # Rows

@@ -92,12 +92,58 @@ impl Insert {
 
     #[cfg(feature = "postgres")]
     pub(super) fn postgres(&'static self) -> &'static str {
-        self.texts.postgres.get_or_init(|| {
-            let arrays = arrays(self.columns.len());
-            format!("{} SELECT * FROM UNNEST({arrays}) {}", self.before(), self.conflict.postgres)
+        self.texts.postgres.get_or_init(|| self.postgres_from(1))
+    }
+
+    /// The statement with its first array as argument number `first`.
+    #[cfg(feature = "postgres")]
+    fn postgres_from(&self, first: usize) -> String {
+        let arrays = arrays(first, self.columns.len());
+        format!("{} SELECT * FROM UNNEST({arrays}) {}", self.before(), self.conflict.postgres)
+    }
+}
+
+/// Inserts rows into several tables, none of which refers to another: PostgreSQL takes it as one statement, in one round trip.
+#[derive(Debug)]
+pub(super) struct Together {
+    pub(super) inserts: [&'static Insert; TABLES],
+    /// By which of them have rows, as bits.
+    postgres: [OnceLock<String>; 1 << TABLES],
+}
+
+/// How many tables [`Together`] takes.
+pub(super) const TABLES: usize = 5;
+
+impl Together {
+    pub(super) const fn new(inserts: [&'static Insert; TABLES]) -> Self {
+        Self { inserts, postgres: [const { OnceLock::new() }; 1 << TABLES] }
+    }
+
+    /// For the tables that have rows.
+    #[cfg(feature = "postgres")]
+    pub(super) fn postgres(&'static self, filled: [bool; TABLES]) -> &'static str {
+        let bits = filled.iter().rev().fold(0, |bits, filled| bits << 1 | usize::from(*filled));
+        self.postgres[bits].get_or_init(|| {
+            let inserts =
+                self.inserts.iter().zip(filled).filter_map(|(insert, filled)| filled.then_some(insert));
+            let (mut first, mut parts) = (1, Vec::new());
+            for insert in inserts {
+                parts.push(insert.postgres_from(first));
+                first += insert.columns.len();
+            }
+            let last = parts.pop().unwrap_or_default();
+            let with = |(number, part)| format!("i{number} AS ({part})");
+            let with: Vec<_> = parts.into_iter().enumerate().map(with).collect();
+            match with.is_empty() {
+                true => last,
+                false => format!("WITH {} {last}", with.join(", ")),
+            }
         })
     }
 }
+
+#[cfg(feature = "mysql")]
+const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
 
 /// Finds rows by keys: `{keys}` stands for "the columns `keys` are those of one of these".
 #[derive(Debug)]
@@ -116,6 +162,19 @@ impl Keyed {
     #[cfg(feature = "mysql")]
     pub(super) fn size_for(keys: usize) -> usize {
         SIZES[SIZES.partition_point(|size| *size < keys).min(SIZES.len() - 1)]
+    }
+
+    /// The statement with its keys, which have one column, in hexadecimal digits: nothing in a key can end the literal.
+    #[cfg(feature = "mysql")]
+    pub(super) fn mysql_with(&self, keys: &[Vec<u8>]) -> String {
+        let mut list = String::new();
+        for key in keys {
+            list.push_str(if list.is_empty() { "x'" } else { ",x'" });
+            key.iter()
+                .for_each(|byte| list.extend([byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)])));
+            list.push('\'');
+        }
+        self.text.mysql.replace("{keys}", &format!("({} IN ({list}))", self.keys[0]))
     }
 
     /// Alternatives, not tuples: of tuples not every server makes ranges of an index.
@@ -138,7 +197,7 @@ impl Keyed {
         self.texts.postgres.get_or_init(|| {
             let keys = match self.keys {
                 [key] => format!("{key} = ANY($1)"),
-                keys => format!("({}) IN (SELECT * FROM UNNEST({}))", keys.join(", "), arrays(keys.len())),
+                keys => format!("({}) IN (SELECT * FROM UNNEST({}))", keys.join(", "), arrays(1, keys.len())),
             };
             self.text.postgres.replace("{keys}", &keys)
         })
@@ -146,8 +205,8 @@ impl Keyed {
 }
 
 #[cfg(feature = "postgres")]
-fn arrays(count: usize) -> String {
-    (1..=count).map(|number| format!("${number}")).collect::<Vec<_>>().join(", ")
+fn arrays(first: usize, count: usize) -> String {
+    (first..first + count).map(|number| format!("${number}")).collect::<Vec<_>>().join(", ")
 }
 
 /// One statement with `?` for each value.
@@ -213,6 +272,18 @@ mod tests {
             (ONE.mysql(3), ONE.postgres()),
             ("SELECT 1 FROM t WHERE (a IN (?,?,?))", "SELECT 1 FROM t WHERE a = ANY($1)")
         );
+        assert_eq!(
+            ONE.mysql_with(&[b"a'\0".to_vec(), b"\xff".to_vec()]),
+            "SELECT 1 FROM t WHERE (a IN (x'612700',x'ff'))"
+        );
+        static OTHER: Insert = Insert::new("o", &["c"], Both::same(""));
+        static TOGETHER: Together = Together::new([&INSERT, &OTHER, &OTHER, &OTHER, &OTHER]);
+        assert_eq!(
+            TOGETHER.postgres([true, true, false, false, true]),
+            "WITH i0 AS (INSERT INTO t (a, b) SELECT * FROM UNNEST($1, $2) Y), \
+             i1 AS (INSERT INTO o (c) SELECT * FROM UNNEST($3) ) INSERT INTO o (c) SELECT * FROM UNNEST($4) "
+        );
+        assert_eq!(TOGETHER.postgres([true, false, false, false, false]), INSERT.postgres());
         static TEXT: Text = Text::new("SELECT ? + ?");
         assert_eq!((TEXT.mysql(), TEXT.postgres()), ("SELECT ? + ?", "SELECT $1 + $2"));
     }
