@@ -27,7 +27,7 @@ impl SqlStore {
             |part: &Part| matches!(part, Part::Home { taken: true, .. } | Part::Key { taken: true, .. });
         let (mut tries, mut look) = (Tries::default(), parts.iter().any(taken));
         loop {
-            let mut session = self.pool.session().await?;
+            let mut session = self.pool.begin().await?;
             let placed = place(&mut session, &parts, look).await;
             match session.end(placed).await {
                 Err(Fault::NewOwners(names)) => self.create_owners(names).await?,
@@ -59,15 +59,14 @@ async fn place(session: &mut Session, parts: &[Part], look: bool) -> Result<Answ
     Ok(plan.answers)
 }
 
-/// Begins a transaction with what the database has that concerns a batch. The timelines that it writes are locked, and the senders of keys alone, whose
-/// keys have their order too.
+/// What the database has that concerns a batch. The timelines that it writes are locked, and the senders of keys alone, whose keys have their order too.
 async fn known(session: &mut Session, parts: &[Part], look: bool) -> Result<Known, Fault> {
     let all = plan::owners_of(parts);
     let senders = parts.iter().filter(|part| matches!(part, Part::Key { .. }));
     let senders = senders.map(|part| TimelineId::User(plan::message_of(part).from.clone()));
     let written: HashSet<TimelineId> = parts.iter().flat_map(plan::written).cloned().chain(senders).collect();
     let others = lookup::names(all.iter().filter(|owner| !written.contains(owner)));
-    let mut owners = lookup::begin_locked(session, lookup::names(written.iter())).await?;
+    let mut owners = lookup::locked(session, lookup::names(written.iter())).await?;
     if !others.is_empty() {
         owners.extend(lookup::owners(session, others).await?);
     }

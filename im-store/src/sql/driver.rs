@@ -1,7 +1,5 @@
 //! The one place that knows which driver is below: connections, rows, and values.
 
-#[cfg(feature = "mysql")]
-use sqlx::AssertSqlSafe;
 use sqlx::Row as _;
 #[cfg(feature = "mysql")]
 use sqlx::mysql::{MySql, MySqlConnection, MySqlRow};
@@ -13,10 +11,6 @@ use super::pool::{Connections, Held};
 #[cfg(feature = "mysql")]
 use super::statement::chunks;
 use super::statement::{Insert, Keyed, TABLES, Text, Together};
-
-/// So many keys may stand in the text of a statement, which is read anew each time.
-#[cfg(feature = "mysql")]
-const MOST_LITERALS: usize = 1024;
 
 /// Connections to one database.
 #[derive(Debug)]
@@ -191,26 +185,6 @@ impl Session {
             }
         };
         self.run(begin).await
-    }
-
-    /// Begins a transaction with the rows that have one of these keys, in one round trip where the database allows it.
-    pub(super) async fn begin_with(
-        &mut self,
-        statement: &'static Keyed,
-        keys: Vec<Vec<u8>>,
-    ) -> Result<Vec<Row>, Fault> {
-        match &mut self.link {
-            #[cfg(feature = "mysql")]
-            Link::MySql(connection) if (1..=MOST_LITERALS).contains(&keys.len()) => {
-                let text = AssertSqlSafe(format!("BEGIN; {}", statement.mysql_with(&keys)));
-                let rows = sqlx::raw_sql(text).fetch_all(&mut **connection).await?;
-                Ok(rows.into_iter().map(Row::MySql).collect())
-            }
-            _ => {
-                self.begin().await?;
-                self.find(statement, vec![Column::Blobs(keys)]).await
-            }
-        }
     }
 
     /// Takes the lock of an import, which lasts as long as the connection; `false` if another has it and does not end.

@@ -47,12 +47,11 @@ pub(super) async fn owners(session: &mut Session, names: Vec<Vec<u8>>) -> Result
     read_owners(session, &OWNERS, names).await
 }
 
-/// The same, locked until the end of a transaction that this begins. Whoever locks several does it in the order of their names, so that nobody waits for
-/// another in a circle.
-pub(super) async fn begin_locked(session: &mut Session, mut names: Vec<Vec<u8>>) -> Result<Owners, Fault> {
+/// The same, locked until the transaction ends. Whoever locks several does it in the order of their names, so that nobody waits for another in a
+/// circle.
+pub(super) async fn locked(session: &mut Session, mut names: Vec<Vec<u8>>) -> Result<Owners, Fault> {
     names.sort_unstable();
-    let rows = session.begin_with(&LOCKED, names).await?;
-    rows.iter().map(owner).collect()
+    read_owners(session, &LOCKED, names).await
 }
 
 async fn read_owners(

@@ -142,9 +142,6 @@ impl Together {
     }
 }
 
-#[cfg(feature = "mysql")]
-const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-
 /// Finds rows by keys: `{keys}` stands for "the columns `keys` are those of one of these".
 #[derive(Debug)]
 pub(super) struct Keyed {
@@ -162,19 +159,6 @@ impl Keyed {
     #[cfg(feature = "mysql")]
     pub(super) fn size_for(keys: usize) -> usize {
         SIZES[SIZES.partition_point(|size| *size < keys).min(SIZES.len() - 1)]
-    }
-
-    /// The statement with its keys, which have one column, in hexadecimal digits: nothing in a key can end the literal.
-    #[cfg(feature = "mysql")]
-    pub(super) fn mysql_with(&self, keys: &[Vec<u8>]) -> String {
-        let mut list = String::new();
-        for key in keys {
-            list.push_str(if list.is_empty() { "x'" } else { ",x'" });
-            key.iter()
-                .for_each(|byte| list.extend([byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)])));
-            list.push('\'');
-        }
-        self.text.mysql.replace("{keys}", &format!("({} IN ({list}))", self.keys[0]))
     }
 
     /// Alternatives, not tuples: of tuples not every server makes ranges of an index.
@@ -271,10 +255,6 @@ mod tests {
         assert_eq!(
             (ONE.mysql(3), ONE.postgres()),
             ("SELECT 1 FROM t WHERE (a IN (?,?,?))", "SELECT 1 FROM t WHERE a = ANY($1)")
-        );
-        assert_eq!(
-            ONE.mysql_with(&[b"a'\0".to_vec(), b"\xff".to_vec()]),
-            "SELECT 1 FROM t WHERE (a IN (x'612700',x'ff'))"
         );
         static OTHER: Insert = Insert::new("o", &["c"], Both::same(""));
         static TOGETHER: Together = Together::new([&INSERT, &OTHER, &OTHER, &OTHER, &OTHER]);
