@@ -8,7 +8,7 @@
 //! | `redis` | `redis::RedisRoutes`, `redis::RedisBus` | any number of gates: where users are, and how to reach them |
 //! | `sqlite` | `sqlite_local::SqliteLocalStore` | a client: its timeline and what it has still to send |
 //!
-//! Over any of them: [`layer::sharding`], one store made of several.
+//! Over any of them: [`layer`]s, among them [`layer::sharding`], one store made of several; [`layer::retry`]; and with the feature `metrics`, one that counts.
 //!
 //! An adapter keeps the contracts of [`im_core::storage`] and is tested with the suite of
 //! `im_core::testing::conformance`, the same one for all.
