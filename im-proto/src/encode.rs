@@ -107,6 +107,16 @@ impl Suffix {
         suffix
     }
 
+    /// The version that this suffix says; 0 if it says none.
+    pub fn named_version(&self) -> i64 {
+        let Some((&VERSION_KEY, varint)) = self.as_bytes().split_first() else { return 0 };
+        let mut version = 0_u64;
+        for &byte in varint.iter().rev() {
+            version = version << 7 | u64::from(byte & 0x7F);
+        }
+        version.cast_signed()
+    }
+
     /// A version takes ten bytes at most, so that there is room.
     fn push(&mut self, byte: u8) {
         self.bytes[usize::from(self.len)] = byte;

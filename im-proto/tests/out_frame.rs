@@ -41,6 +41,16 @@ fn version_0_is_the_empty_suffix() {
 }
 
 #[test]
+fn a_suffix_says_which_version_it_names() {
+    for version in VERSIONS.into_iter().chain([0, i64::MIN]) {
+        assert_eq!(Suffix::version(version).named_version(), version);
+    }
+    assert_eq!(Suffix::from_bytes(&[0x58, 7]).unwrap().named_version(), 0, "another field");
+    assert_eq!(Suffix::from_bytes(&[0x50]).unwrap().named_version(), 0, "cut off");
+    assert_eq!(Suffix::from_bytes(&[0x50; Suffix::MAX_LEN]).unwrap().as_bytes().len(), Suffix::MAX_LEN);
+}
+
+#[test]
 fn header_body_and_suffix_written_apart_are_the_encoded_frame() {
     let frame = out_frame(Suffix::version(300));
     let mut buf = BytesMut::new();

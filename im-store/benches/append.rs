@@ -55,7 +55,9 @@ fn read_newest(bencher: divan::Bencher<'_, '_>, limit: usize) {
     }
     runtime.block_on(store.append((100_001..100_301).map(|n| posts::direct("a", "b", n, 200)).collect()));
     let after = Version(300 - i64::try_from(limit).unwrap());
-    let read = || vec![Read { timeline: posts::user("b"), after, until: None, limit, max_bytes: 1 << 20 }];
+    let read = || {
+        vec![Read { timeline: posts::user("b"), after, until: None, limit, max_bytes: 1 << 20, least: None }]
+    };
     bencher.counter(ItemsCount::new(limit)).with_inputs(read).bench_local_values(|read| {
         assert_eq!(runtime.block_on(store.read(read)).remove(0).unwrap().entries.len(), limit);
     });

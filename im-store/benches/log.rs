@@ -55,7 +55,7 @@ fn pages() {
         while start.elapsed().as_secs_f64() < 1.0 {
             let after = Version(i64::try_from(count % 7).unwrap() * 100);
             let timeline = posts::user(&format!("user-{:06}", count % 100));
-            let read = Read { timeline, after, until: None, limit, max_bytes: 1 << 20 };
+            let read = Read { timeline, after, until: None, limit, max_bytes: 1 << 20, least: None };
             let page = runtime.block_on(store.read(vec![read])).remove(0).unwrap();
             assert!(page.entries.len() >= limit.min(300), "{}", page.entries.len());
             count += 1;

@@ -49,7 +49,7 @@ impl Link {
         for frame in frames {
             self.session.handle(self.now, Input::Frame(frame.clone()), effects);
             let Some(Effect::Request(request)) = effects.pop() else { panic!("a request is passed on") };
-            let reply = Reply { conn: ConnId(1), ticket: request.ticket, body: self.answer.clone() };
+            let reply = request.reply(self.answer.clone());
             self.session.handle(self.now, Input::Reply(reply), effects);
             assert_eq!(effects.len(), 1);
             effects.clear();

@@ -88,7 +88,7 @@ impl Server {
         self.sent += 1;
         let body = body(&self.receivers[pair].uid, self.sent);
         let ticket = Ticket { cmd: CmdId::C2C_SEND, seq: Seq(self.sent), client_version: 200, weight: 256 };
-        Request { caller: self.senders[pair].clone(), ticket, body }
+        Request { caller: self.senders[pair].clone(), ticket, told: Version::ZERO, body }
     }
 
     /// Acknowledgements of everything, by as many receivers as there are pairs.

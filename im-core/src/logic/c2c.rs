@@ -36,7 +36,7 @@ pub(super) fn send(
         let mut bodies = Pieces::new(answers.len() * C2cAccepted::MAX_LEN);
         for ((conn, ticket), answer) in sends.asked.into_iter().zip(answers) {
             replies.push(match answer {
-                Ok(placed) => Reply { conn, ticket, body: accepted(&placed, &mut bodies) },
+                Ok(placed) => Reply { conn, ticket, told: placed.home, body: accepted(&placed, &mut bodies) },
                 Err(failure) => reply::error_to(conn, ticket, reply::code(&failure)),
             });
         }

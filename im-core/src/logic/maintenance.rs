@@ -156,5 +156,6 @@ fn newest(uid: &Uid, version: Version) -> Read {
         until: Some(version),
         limit: 1,
         max_bytes: usize::MAX,
+        least: Some(version),
     }
 }

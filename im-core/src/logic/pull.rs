@@ -29,8 +29,9 @@ pub(super) async fn pull(logic: Arc<Logic>, requests: Vec<Request>) -> Vec<Reply
                 logic.acked_by_offset(&request, read.after);
                 let next_offset = next_offset(&page, read.after).0;
                 let msgs = page.entries.iter().map(pull_msg).collect();
-                reply::ok(
+                reply::ok_up_to(
                     &request,
+                    page.head,
                     &PullResponse { msgs, next_offset, head: page.head.0, ..PullResponse::default() },
                 )
             }
@@ -57,8 +58,9 @@ pub(super) async fn sync(logic: Arc<Logic>, requests: Vec<Request>) -> Vec<Reply
             Ok(page) => {
                 let next_offset = next_offset(&page, read.after).0;
                 let msgs = page.entries.iter().map(pull_msg).collect();
-                reply::ok(
+                reply::ok_up_to(
                     &request,
+                    page.head,
                     &SyncResponse { msgs, next_offset, head: page.head.0, ..SyncResponse::default() },
                 )
             }
@@ -111,18 +113,20 @@ fn pull_msg(entry: &Entry) -> PullMsg {
 }
 
 impl Logic {
-    /// A page of the caller's own timeline, within the policy's bounds.
+    /// A page of the caller's own timeline, within the policy's bounds. Whoever answers has at least what the link was told of, so that no head goes back.
     fn own(&self, request: &Request, after: i64, until: Option<Version>, limit: i32) -> Read {
         let limit = match usize::try_from(limit) {
             Ok(limit) if limit > 0 => limit.min(self.policy.max_page),
             _ => self.policy.default_page,
         };
+        let after = Version(after.max(0));
         Read {
             timeline: TimelineId::User(request.caller.uid.clone()),
-            after: Version(after.max(0)),
+            after,
             until,
             limit,
             max_bytes: self.policy.page_bytes,
+            least: Some(request.told.max(after)),
         }
     }
 

@@ -3,7 +3,7 @@
 use im_proto::ErrorCode;
 use im_proto::v1::ErrorResponse;
 
-use crate::id::ConnId;
+use crate::id::{ConnId, Version};
 use crate::session::{Reply, Request, Ticket};
 use crate::storage::{StoreError, StoreErrorKind};
 
@@ -15,6 +15,11 @@ pub(super) fn ok(request: &Request, body: &impl prost::Message) -> Reply {
     to(request.caller.conn, request.ticket, body)
 }
 
+/// As [`ok`], with a body that says up to where the caller's own timeline goes.
+pub(super) fn ok_up_to(request: &Request, told: Version, body: &impl prost::Message) -> Reply {
+    Reply { told, ..ok(request, body) }
+}
+
 /// The answer for a client. What the driver said goes to the log, not to the client.
 pub(super) fn store_error(request: &Request, failure: &StoreError) -> Reply {
     error(request, code(failure))
@@ -22,7 +27,7 @@ pub(super) fn store_error(request: &Request, failure: &StoreError) -> Reply {
 
 /// The answer to a request that is not at hand any more.
 pub(super) fn to(conn: ConnId, ticket: Ticket, body: &impl prost::Message) -> Reply {
-    Reply { conn, ticket, body: body.encode_to_vec().into() }
+    Reply { conn, ticket, told: Version::ZERO, body: body.encode_to_vec().into() }
 }
 
 /// As [`to`], with an error.

@@ -13,7 +13,11 @@ pub(super) async fn noop(logic: Arc<Logic>, requests: Vec<Request>) -> Vec<Reply
     match logic.ports.store.heads(timelines).await {
         Ok(heads) => {
             let answer = |(request, head): (&Request, crate::storage::Head)| {
-                reply::ok(request, &NoopReply { version: head.head.0, ..NoopReply::default() })
+                reply::ok_up_to(
+                    request,
+                    head.head,
+                    &NoopReply { version: head.head.0, ..NoopReply::default() },
+                )
             };
             requests.iter().zip(heads).map(answer).collect()
         }

@@ -128,6 +128,7 @@ impl State {
             until: Some(version),
             limit: 1,
             max_bytes: 0,
+            least: None,
         };
         let same = |stored: &Message| stored.from == message.from && stored.key == message.key;
         match self.read(&read).entries.first().is_some_and(|entry| same(&entry.message)) {

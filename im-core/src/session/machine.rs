@@ -58,6 +58,8 @@ struct Pending {
 struct Ready {
     caller: Arc<Caller>,
     noop_version: bool,
+    /// The greatest version of the user's own timeline that was written to the link.
+    told: Version,
     token_ends: Option<Tick>,
     login: LoginEpoch,
     since: Timestamp,
@@ -247,6 +249,7 @@ impl Session {
         self.state = State::Ready(Ready {
             caller: pending.caller,
             noop_version: pending.noop_version,
+            told: granted.head,
             token_ends: granted.expires_at.map(|at| now + at.since(granted.server_time)),
             login: granted.login,
             since: granted.server_time,
@@ -293,7 +296,8 @@ impl Session {
         let ticket = ticket(&frame);
         self.requests_in_flight += 1;
         self.bytes_in_flight = self.bytes_in_flight.saturating_add(ticket.weight);
-        effects.push(Effect::Request(Request { caller: ready.caller.clone(), ticket, body: frame.body }));
+        let (caller, told) = (ready.caller.clone(), ready.told);
+        effects.push(Effect::Request(Request { caller, ticket, told, body: frame.body }));
     }
 
     fn on_push_ack(&mut self, frame: &Frame, effects: &mut Vec<Effect>) {
@@ -342,6 +346,9 @@ impl Session {
         }
         self.requests_in_flight = self.requests_in_flight.saturating_sub(1);
         self.bytes_in_flight = self.bytes_in_flight.saturating_sub(reply.ticket.weight);
+        if let State::Ready(ready) = &mut self.state {
+            ready.told = ready.told.max(reply.told);
+        }
         let joined = (reply.ticket.cmd == CmdId::ROOM_JOIN).then(|| reply.body.clone());
         effects.push(Effect::Write(frame::reply(&reply.ticket, reply.body)));
         if let Some(answer) = joined {
@@ -353,7 +360,8 @@ impl Session {
     }
 
     fn on_push(&mut self, push: Push, effects: &mut Vec<Effect>) {
-        if let (State::Ready(_), Some(client_version)) = (&self.state, self.client_version) {
+        if let (State::Ready(ready), Some(client_version)) = (&mut self.state, self.client_version) {
+            ready.told = ready.told.max(Version(push.suffix.named_version()));
             effects.push(Effect::Write(frame::push(push, client_version)));
         }
     }

@@ -160,15 +160,17 @@ pub struct Request {
     pub caller: Arc<Caller>,
     /// What the reply repeats.
     pub ticket: Ticket,
+    /// The greatest version of the caller's own timeline that the link was told before it asked. No answer may say less.
+    pub told: Version,
     /// The undecoded body; a slice of the read buffer.
     pub body: Bytes,
 }
 
 impl Request {
-    /// A reply to this request.
+    /// A reply to this request, which tells no version of the caller's own timeline.
     #[must_use]
     pub fn reply(&self, body: Bytes) -> Reply {
-        Reply { conn: self.caller.conn, ticket: self.ticket, body }
+        Reply { conn: self.caller.conn, ticket: self.ticket, told: Version::ZERO, body }
     }
 
     /// A reply that refuses this request: an [`ErrorResponse`], which decodes as the response of any command.
@@ -185,6 +187,8 @@ pub struct Reply {
     pub conn: ConnId,
     /// What it repeats of the request.
     pub ticket: Ticket,
+    /// The greatest version of the caller's own timeline that the body says there is; 0 if it says none.
+    pub told: Version,
     /// The encoded body.
     pub body: Bytes,
 }

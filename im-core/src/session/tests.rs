@@ -248,7 +248,7 @@ fn a_reply_carries_what_its_own_request_carried() {
 #[test]
 fn a_refusal_answers_its_request_with_the_code_and_its_words() {
     let ticket = Ticket { cmd: CmdId(2_000), seq: Seq(7), client_version: 200, weight: 64 };
-    let request = Request { caller: caller(), ticket, body: Bytes::new() };
+    let request = Request { caller: caller(), ticket, told: Version::ZERO, body: Bytes::new() };
     let reply = request.refuse(ErrorCode::NotFound);
     assert_eq!((reply.conn, reply.ticket), (request.caller.conn, ticket));
     assert_eq!(ErrorResponse::decode(reply.body).unwrap(), refusal(ErrorCode::NotFound));
@@ -264,6 +264,27 @@ fn a_push_carries_number_zero_and_the_last_client_version() {
     let effects = link.handle(Input::Push(push));
     let [Effect::Write(frame)] = &effects[..] else { panic!("{effects:?}") };
     assert_eq!((frame.client_version, frame.seq, frame.suffix), (201, Seq::PUSH, Suffix::version(4)));
+}
+
+#[test]
+fn a_request_says_the_greatest_version_that_its_link_was_told() {
+    let mut link = Link::ready();
+    let mut asks = |input: Option<Input>| {
+        input.map(|input| link.handle(input));
+        let [Effect::Request(request)] = &link.frame(CmdId::PULL, 9, ())[..] else { panic!("no request") };
+        request.clone()
+    };
+    let push = |version| {
+        let suffix = Suffix::version(version);
+        Some(Input::Push(Push { cmd: CmdId::C2C_PUSH, body: Bytes::from_static(b"b"), suffix }))
+    };
+    assert_eq!(asks(None).told, Version(5), "the head at auth");
+    let request = asks(push(9));
+    assert_eq!(request.told, Version(9), "a push");
+    assert_eq!(asks(push(7)).told, Version(9), "an older push");
+    let reply = |told| Some(Input::Reply(Reply { told: Version(told), ..request.reply(Bytes::new()) }));
+    assert_eq!(asks(reply(12)).told, Version(12), "a reply");
+    assert_eq!(asks(reply(0)).told, Version(12), "a reply that says nothing of it");
 }
 
 #[test]

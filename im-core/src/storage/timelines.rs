@@ -53,6 +53,9 @@ pub struct Read {
     pub limit: usize,
     /// Stop before the sum of [`Message::size`] passes this, but give at least one entry.
     pub max_bytes: usize,
+    /// What the reader needs to see: `None` for everything that was acknowledged before the call, which only a primary can give; `Some` for everything up to this
+    /// version, which is the greatest that the reader has or was told of, so that a replica that has it may answer.
+    pub least: Option<Version>,
 }
 
 /// What a read found.
@@ -117,7 +120,10 @@ pub trait Timelines: Send + Sync + 'static {
     /// - A page has at most `limit` entries, none above `until`, and stops before their sizes pass `max_bytes`, but not before the first.
     /// - An unknown timeline is an empty one with head 0.
     /// - A page is empty only if nothing lies in the range.
-    /// - What `append` acknowledged before this call began is seen by it.
+    /// - With [`Read::least`] `None`: what `append` acknowledged before this call began is seen by it.
+    /// - With `least` a version: the page may be what the timeline was at an earlier moment, from when on it had that version; its `head` is at least that.
+    ///   In a timeline that does not reach it, `least` changes nothing.
+    /// - A page that is empty, or whose last entry is its `head`, sees what was acknowledged before whatever `least` says: nobody is told too early that there is no more.
     ///
     /// # Atomicity
     /// `head` and `entries` of one page are of one moment.

@@ -137,6 +137,7 @@ async fn assert_same(store: &LogStore, oracle: &MemoryStore, chance: &mut Chance
         until: [None, Some(Version(chance.number(80)))][chance.index(2)],
         limit: chance.index(70),
         max_bytes: [usize::MAX, 5_000][chance.index(2)],
+        least: None,
     };
     let owner = uid(&name(chance));
     let before = [None, Some(Version(chance.number(80)))][chance.index(2)];
@@ -174,6 +175,7 @@ async fn assert_whole(store: &LogStore, oracle: &MemoryStore) {
                 until: None,
                 limit: usize::MAX,
                 max_bytes: usize::MAX,
+                least: None,
             };
             let page = store.read(vec![read]).await.remove(0).unwrap();
             let other = both.entry(timeline).or_insert_with(|| page.clone());

@@ -16,6 +16,7 @@ async fn bobs(store: &LogStore) -> Result<Vec<i64>, StoreErrorKind> {
         until: None,
         limit: usize::MAX,
         max_bytes: usize::MAX,
+        least: None,
     };
     let page = store.read(vec![read]).await.remove(0);
     page.map(|page| page.entries.iter().map(|entry| entry.message.msgid.0).collect())

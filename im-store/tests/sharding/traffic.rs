@@ -65,7 +65,14 @@ pub(crate) fn timelines() -> impl Iterator<Item = TimelineId> {
 }
 
 pub(crate) async fn entries(store: &dyn Store, timeline: TimelineId) -> Vec<Entry> {
-    let read = Read { timeline, after: Version::ZERO, until: None, limit: usize::MAX, max_bytes: usize::MAX };
+    let read = Read {
+        timeline,
+        after: Version::ZERO,
+        until: None,
+        limit: usize::MAX,
+        max_bytes: usize::MAX,
+        least: None,
+    };
     store.read(vec![read]).await.remove(0).unwrap().entries
 }
 

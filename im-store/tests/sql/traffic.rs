@@ -152,7 +152,7 @@ fn same_send(stored: &Message, sent: &Message) {
 }
 
 fn page(timeline: TimelineId, after: Version) -> Read {
-    Read { timeline, after, until: None, limit: usize::MAX, max_bytes: usize::MAX }
+    Read { timeline, after, until: None, limit: usize::MAX, max_bytes: usize::MAX, least: None }
 }
 
 /// SplitMix64.

@@ -132,6 +132,7 @@ async fn pages_that_rot_give_errors_and_no_panic() {
             until: None,
             limit: 10_000,
             max_bytes: usize::MAX,
+            least: None,
         };
         let read = store.read(vec![whole]).await.remove(0).map(|page| page.entries.len());
         match read.map_err(|error| error.kind()) {

@@ -65,6 +65,7 @@ pub(crate) async fn entries(store: &dyn Store, name: &str) -> Vec<Entry> {
         until: None,
         limit: usize::MAX,
         max_bytes: usize::MAX,
+        least: None,
     };
     store.read(vec![read]).await.remove(0).unwrap().entries
 }

@@ -63,7 +63,7 @@ async fn read_all(store: &dyn Store, users: &[String]) -> Result<u64, Fault> {
 
 fn first_page(user: &str) -> Result<Read, Fault> {
     let timeline = TimelineId::User(Uid::new(user).map_err(|error| fault(&error))?);
-    Ok(Read { timeline, after: Version::ZERO, until: None, limit: LIMIT, max_bytes: MAX_BYTES })
+    Ok(Read { timeline, after: Version::ZERO, until: None, limit: LIMIT, max_bytes: MAX_BYTES, least: None })
 }
 
 fn fault(error: &dyn std::error::Error) -> Fault {

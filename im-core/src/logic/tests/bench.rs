@@ -26,7 +26,7 @@ pub(super) use crate::message::TimelineId;
 pub(super) use crate::ports::{AuthError, Credentials, Identity, OpenRooms, WakeUpError};
 pub(super) use crate::router::{Parcel, Subscription};
 pub(super) use crate::session::{Acked, KickReason, Login, Ticket, Verdict};
-pub(super) use crate::storage::{Cursors, Placed, Post, Timelines};
+pub(super) use crate::storage::{Cursors, Page, Placed, Post, Read, Timelines};
 pub(super) use crate::testing::StoreLayer;
 pub(super) use crate::time::{Tick, Timestamp};
 
@@ -102,6 +102,8 @@ pub(super) struct Failing {
     /// Cursors are looked up for ever while something is in here.
     pub(super) hangs: Mutex<Vec<()>>,
     pub(super) batches: Mutex<Vec<usize>>,
+    /// What the readers needed to see.
+    pub(super) leasts: Mutex<Vec<Option<Version>>>,
 }
 
 #[async_trait]
@@ -117,6 +119,10 @@ impl StoreLayer for Failing {
             return vec![Err(failure); posts.len()];
         }
         self.store.append(posts).await
+    }
+    async fn read(&self, reads: Vec<Read>) -> Vec<Result<Page, StoreError>> {
+        lock(&self.leasts).extend(reads.iter().map(|read| read.least));
+        self.store.read(reads).await
     }
     async fn cursors(
         &self,
@@ -274,7 +280,7 @@ impl Command for Panics {
 
 pub(super) fn request(caller: &Arc<Caller>, cmd: CmdId, seq: u32, body: &impl prost::Message) -> Request {
     let ticket = Ticket { cmd, seq: Seq(seq), client_version: 200, weight: 1 };
-    Request { caller: caller.clone(), ticket, body: body.encode_to_vec().into() }
+    Request { caller: caller.clone(), ticket, told: Version::ZERO, body: body.encode_to_vec().into() }
 }
 
 pub(super) fn send(caller: &Arc<Caller>, seq: u32, to: &str, id: &str, content: &str) -> Request {

@@ -20,6 +20,23 @@ fn a_pull_pages_to_the_head_and_acknowledges_its_offset() {
 }
 
 #[test]
+fn a_read_needs_to_see_what_its_link_was_told_and_its_answer_tells_the_head() {
+    let mut bench = Bench::new();
+    let (alice, bob) = (bench.log_in("alice"), bench.log_in("bob"));
+    let sends = (1..=9).map(|n| send(&alice, n, "bob", &format!("k{n}"), &n.to_string())).collect();
+    let told: Vec<i64> = bench.turn(sends).into_iter().map(|reply| reply.told.0).collect();
+    assert_eq!(told, (1..=9).collect::<Vec<_>>(), "versions in the sender's own timeline");
+    let sync = SyncRequest { begin: 2, end: 4, ..SyncRequest::default() };
+    let asked = [pull(&bob, 3, 2), pull(&bob, 8, 2), request(&bob, CmdId::SYNC, 51, &sync)];
+    let asked = asked.map(|request| Request { told: Version(7), ..request });
+    let noop = request(&bob, CmdId::NOOP, Seq::NOOP.0, &());
+    for request in asked.into_iter().chain([noop]) {
+        assert_eq!(bench.turn(vec![request])[0].told, Version(9));
+    }
+    assert_eq!(*lock(&bench.store.leasts), [7, 8, 7].map(|least| Some(Version(least))));
+}
+
+#[test]
 fn another_users_timeline_cannot_be_pulled() {
     let mut bench = Bench::new();
     let alice = bench.log_in("alice");

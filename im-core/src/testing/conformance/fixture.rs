@@ -130,7 +130,7 @@ pub(super) async fn append_all(store: &dyn Store, posts: &[Post]) -> Result<Vec<
 
 /// A read without bounds.
 pub(super) fn everything(timeline: TimelineId) -> Read {
-    Read { timeline, after: Version::ZERO, until: None, limit: 1_000_000, max_bytes: usize::MAX }
+    Read { timeline, after: Version::ZERO, until: None, limit: 1_000_000, max_bytes: usize::MAX, least: None }
 }
 
 /// All entries of a timeline.

@@ -97,6 +97,7 @@ impl Walk {
             until: None,
             limit: PAGE_ENTRIES,
             max_bytes: PAGE_BYTES,
+            least: None,
         }
     }
 

@@ -6,6 +6,7 @@ mod conversations;
 mod cursors;
 mod epochs;
 mod keys;
+mod least;
 mod model;
 mod nodes;
 mod read;
@@ -42,6 +43,7 @@ pub fn store_cases() -> Vec<Case<dyn StoreBench>> {
         concurrency::cases(),
         model::cases(),
         read::cases(),
+        least::cases(),
         conversations::cases(),
         cursors::cases(),
         nodes::cases(),

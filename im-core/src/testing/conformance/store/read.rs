@@ -26,7 +26,7 @@ pub(super) fn cases() -> Vec<Case<dyn StoreBench>> {
             a_page_stops_before_its_byte_limit: "stops before their sizes pass `max_bytes`, but not before the first.",
             an_unknown_timeline_is_empty: "An unknown timeline is an empty one with head 0.",
             only_an_empty_range_is_an_empty_page: "A page is empty only if nothing lies in the range.",
-            a_read_sees_what_was_acknowledged: "What `append` acknowledged before this call began is seen by it.",
+            a_read_sees_what_was_acknowledged: "what `append` acknowledged before this call began is seen by it.",
         }
         "Timelines::heads" {
             heads_are_answered_in_the_order_asked: "One answer for each timeline asked, in order; an unknown timeline has [`Head::default`].",
@@ -36,7 +36,14 @@ pub(super) fn cases() -> Vec<Case<dyn StoreBench>> {
 }
 
 fn range(after: i64, until: Option<i64>, limit: usize, max_bytes: usize) -> Read {
-    Read { timeline: user("bob"), after: Version(after), until: until.map(Version), limit, max_bytes }
+    Read {
+        timeline: user("bob"),
+        after: Version(after),
+        until: until.map(Version),
+        limit,
+        max_bytes,
+        least: None,
+    }
 }
 
 async fn bob_with(bench: &dyn StoreBench, count: i64) -> Result<std::sync::Arc<dyn Store>, Failure> {

@@ -188,6 +188,7 @@ async fn read_all(store: Arc<dyn Store>, users: BTreeSet<Uid>) -> Option<BTreeMa
             until: None,
             limit: usize::MAX,
             max_bytes: usize::MAX,
+            least: None,
         };
         let page = store.read(vec![read]).await.pop()?.ok()?;
         timelines.insert(uid, page.entries);
