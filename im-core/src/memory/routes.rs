@@ -1,4 +1,5 @@
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use foldhash::fast::RandomState;
 
 use crate::id::{ConnId, LoginEpoch, NodeId, Uid};
 use crate::router::{
-    Confirmation, Continuity, KickPolicy, Registration, Route, RouteError, Routes, UserRoutes,
+    Confirmation, Continuity, KickPolicy, Online, Registration, Route, RouteError, Routes, UserRoutes,
 };
 use crate::time::Timestamp;
 
@@ -20,8 +21,10 @@ pub struct MemoryRoutes {
 #[derive(Debug, Default)]
 struct Table {
     last_epoch: u64,
-    /// In order of epoch. No user without a route stays here. The seed of the hashes shows nowhere, since nothing goes through all users.
+    /// In order of epoch. No user without a route stays here. The seed of the hashes shows nowhere, since nothing goes through all users in their order.
     users: HashMap<Uid, UserRoutes, RandomState>,
+    /// The same users, to be listed. Logins and logouts alone go through it, not the look-ups.
+    names: BTreeSet<Uid>,
     lives: HashMap<NodeId, i64, RandomState>,
 }
 
@@ -68,6 +71,14 @@ impl Routes for MemoryRoutes {
         let table = self.lock();
         Ok(uids.iter().map(|uid| table.users.get(uid).cloned().unwrap_or_default()).collect())
     }
+
+    async fn count_online(&self) -> Result<u64, RouteError> {
+        Ok(u64::try_from(self.lock().users.len()).unwrap_or(u64::MAX))
+    }
+
+    async fn list_online(&self, after: Option<Uid>, limit: usize) -> Result<Online, RouteError> {
+        Ok(self.lock().list(after.as_ref(), limit.max(1)))
+    }
 }
 
 impl Table {
@@ -76,6 +87,7 @@ impl Table {
             return Registration { epoch: known.epoch, evicted: Vec::new() };
         }
         let epoch = self.next_epoch(route.since);
+        self.names.insert(route.uid.clone());
         let shared = self.users.entry(route.uid.clone()).or_default();
         let mut routes = shared.to_vec();
         let evicted = policy.evict(&mut routes, &route);
@@ -99,6 +111,7 @@ impl Table {
         let uid = link.uid.clone();
         let mut routes = self.users.get(&uid).map(|routes| routes.to_vec()).unwrap_or_default();
         let evicted = policy.restore(&mut routes, link)?;
+        self.names.insert(uid.clone());
         self.users.insert(uid, routes.into());
         Some(evicted)
     }
@@ -111,6 +124,7 @@ impl Table {
                 *routes = routes.iter().filter(|route| route.node != node).cloned().collect();
                 !routes.is_empty()
             });
+            self.names.retain(|uid| self.users.contains_key(uid));
         }
     }
 
@@ -119,6 +133,18 @@ impl Table {
         *routes = routes.iter().filter(|route| route.conn != conn).cloned().collect();
         if routes.is_empty() {
             self.users.remove(uid);
+            self.names.remove(uid);
+        }
+    }
+
+    /// In the order of names.
+    fn list(&self, after: Option<&Uid>, limit: usize) -> Online {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut names = self.names.range::<Uid, _>((from, Bound::Unbounded));
+        let page: Vec<&Uid> = names.by_ref().take(limit).collect();
+        Online {
+            users: page.iter().filter_map(|uid| self.users.get(*uid)).cloned().collect(),
+            next: names.next().and_then(|_| page.last().map(|uid| (*uid).clone())),
         }
     }
 

@@ -9,4 +9,4 @@ mod routes;
 
 pub use bus::{Bus, BusError, Delivery, Parcel, Subscription};
 pub use kick::KickPolicy;
-pub use routes::{Confirmation, Continuity, Registration, Route, RouteError, Routes, UserRoutes};
+pub use routes::{Confirmation, Continuity, Online, Registration, Route, RouteError, Routes, UserRoutes};

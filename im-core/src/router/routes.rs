@@ -47,6 +47,15 @@ pub struct Confirmation {
     pub evicted: Vec<Route>,
 }
 
+/// Some of the users who are online.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Online {
+    /// The routes of each.
+    pub users: Vec<UserRoutes>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<Uid>,
+}
+
 /// What became of the router's routes since a node renewed its lease before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Continuity {
@@ -137,4 +146,35 @@ pub trait Routes: Send + Sync + 'static {
     /// # Errors
     /// [`RouteError::Unavailable`].
     async fn find(&self, uids: Vec<Uid>) -> Result<Vec<UserRoutes>, RouteError>;
+
+    /// How many users are online, which is: have a route.
+    ///
+    /// A router that gates share may be behind with a user whose gate died, or whose login and logout met, and with all of them after it lost routes; the
+    /// gates' next reports put that right. The adapter says how long it takes.
+    ///
+    /// # Contract
+    /// - A user counts once, with any number of links.
+    /// - Whoever logged in or came back before this call counts, and whose last link was removed before it does not.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    ///
+    /// # Errors
+    /// [`RouteError::Unavailable`].
+    async fn count_online(&self) -> Result<u64, RouteError>;
+
+    /// The users who are online, a page at a time: the first for `after` of `None`, then the one after the page before's [`next`](Online::next). Where a
+    /// router is behind, as [`count_online`](Self::count_online) says, it may leave out a user, never list one who is not online.
+    ///
+    /// # Contract
+    /// - Everybody is listed with all their routes, in order of epoch; nobody is listed without one.
+    /// - A page has at most `limit` users, where 0 counts as 1. It may have fewer, and none; only `next` says whether it is the last.
+    /// - Who is online from the first page to the last is listed exactly once, whoever comes and goes meanwhile.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    ///
+    /// # Errors
+    /// [`RouteError::Unavailable`].
+    async fn list_online(&self, after: Option<Uid>, limit: usize) -> Result<Online, RouteError>;
 }

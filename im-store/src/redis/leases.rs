@@ -56,6 +56,12 @@ impl Living {
         Ok(Self { nodes, as_of, at })
     }
 
+    /// The time now, by the same clock.
+    pub(super) fn now(&self) -> u64 {
+        let passed = u64::try_from(self.at.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.as_of.saturating_add(passed)
+    }
+
     /// As the scripts take it.
     pub(super) fn list(&self) -> String {
         self.nodes.iter().fold(",".to_owned(), |mut list, (node, life)| {

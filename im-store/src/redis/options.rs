@@ -2,6 +2,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::link::Redis;
+use super::online;
 
 /// How to reach a [`Redis`].
 #[derive(Clone)]
@@ -10,6 +11,7 @@ pub struct RedisOptions {
     pub(super) prefix: String,
     pub(super) deadline: Duration,
     pub(super) route_ttl: Duration,
+    pub(super) online_ttl: Duration,
 }
 
 /// Redis cannot be used.
@@ -29,11 +31,12 @@ pub enum RedisError {
 /// A URL has a password.
 impl fmt::Debug for RedisOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url: _, prefix, deadline, route_ttl } = self;
+        let Self { url: _, prefix, deadline, route_ttl, online_ttl } = self;
         f.debug_struct("RedisOptions")
             .field("prefix", prefix)
             .field("deadline", deadline)
             .field("route_ttl", route_ttl)
+            .field("online_ttl", online_ttl)
             .finish_non_exhaustive()
     }
 }
@@ -47,6 +50,7 @@ impl RedisOptions {
             prefix: "im".to_owned(),
             deadline: Duration::from_secs(2),
             route_ttl: Duration::from_secs(600),
+            online_ttl: online::TTL,
         }
     }
 
@@ -70,6 +74,14 @@ impl RedisOptions {
     #[must_use]
     pub fn route_ttl(mut self, ttl: Duration) -> Self {
         self.route_ttl = ttl;
+        self
+    }
+
+    /// How long a user is counted as online of whom no gate speaks. 35 s: three times the gate's `audit`, and a bit; raise it with that. A user whose gate
+    /// died is counted for so long, and is listed no longer than the gate's lease.
+    #[must_use]
+    pub fn online_ttl(mut self, ttl: Duration) -> Self {
+        self.online_ttl = ttl;
         self
     }
 

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,25 +7,32 @@ use async_trait::async_trait;
 use futures::stream::{StreamExt, TryStreamExt};
 use im_core::id::{ConnId, LoginEpoch, NodeId, Uid};
 use im_core::router::{
-    Confirmation, Continuity, KickPolicy, Registration, Route, RouteError, Routes, UserRoutes,
+    Confirmation, Continuity, KickPolicy, Online, Registration, Route, RouteError, Routes, UserRoutes,
 };
 use redis::{RedisResult, Script, ScriptInvocation};
 
 use super::leases::{Leases, Living, nodes_key};
 use super::link::Redis;
+use super::online::{self, Index};
 use super::record::Record;
-use super::scripts::{CONFIRM, REGISTER, RENEW};
+use super::scripts::{CONFIRM, REGISTER, REMOVE, RENEW};
 
 /// Commands of a call that are on their way at one time; they go out in one write.
-const ABREAST: usize = 256;
+pub(super) const ABREAST: usize = 256;
 
 /// Routes in Redis, shared by any number of gates and logics.
 ///
 /// A call is `Unavailable` after [`call_deadline`](super::RedisOptions::call_deadline); the next one takes a new connection if this one broke, and asks
 /// Sentinel for the master again.
+///
+/// # Who is online
+/// Counts are of a set beside the users' links. A user whose gate died counts until [`online_ttl`](super::RedisOptions::online_ttl) has passed since the gate's last report,
+/// and is listed no longer than the gate's lease. Whose logout met another login, and whom Redis lost, is missing until the gate's next report of the link
+/// (`audit`, 10 s). A listing reads a thousandth of all users at a time, and the links of those whom it lists.
 pub struct RedisRoutes {
     redis: Redis,
     leases: Leases,
+    online: Index,
     own: Mutex<HashMap<NodeId, Own>>,
 }
 
@@ -46,7 +53,7 @@ impl fmt::Debug for RedisRoutes {
 impl RedisRoutes {
     /// Routes in `redis`.
     pub fn new(redis: Redis) -> Self {
-        Self { redis, leases: Leases::default(), own: Mutex::default() }
+        Self { redis, leases: Leases::default(), online: Index::default(), own: Mutex::default() }
     }
 
     fn own(&self) -> MutexGuard<'_, HashMap<NodeId, Own>> {
@@ -99,10 +106,13 @@ impl RedisRoutes {
         Ok(routes.into())
     }
 
-    async fn remove_one(&self, uid: &Uid, conn: ConnId) -> RedisResult<()> {
-        let mut command = redis::cmd("HDEL");
-        command.arg(self.key(uid)).arg(conn.0);
-        self.redis.run(command).await
+    /// Whether the user has other links.
+    async fn remove_of(&self, uid: &Uid, conns: &[ConnId]) -> RedisResult<bool> {
+        let mut call = REMOVE.key(self.key(uid));
+        for conn in conns {
+            call.arg(conn.0);
+        }
+        self.redis.run(call).await
     }
 }
 
@@ -111,7 +121,8 @@ impl Routes for RedisRoutes {
     async fn register(&self, route: Route, policy: KickPolicy) -> Result<Registration, RouteError> {
         let living = self.leases.living(&self.redis).await.map_err(unavailable)?;
         let call = self.invoke(&REGISTER, &living, &route, policy);
-        let done = self.redis.run(call).await;
+        let noted = self.online.add(&self.redis, &living, vec![&route.uid]);
+        let (done, ()) = futures::future::join(self.redis.run(call), noted).await;
         let answer: Vec<String> = done.map_err(unavailable)?;
         let epoch = answer.first().and_then(|epoch| epoch.parse().ok()).map(LoginEpoch);
         let epoch = epoch.ok_or(RouteError::Unavailable(None))?;
@@ -119,11 +130,27 @@ impl Routes for RedisRoutes {
     }
 
     async fn remove(&self, links: Vec<(Uid, ConnId)>) -> Result<(), RouteError> {
-        let mut calls = Vec::with_capacity(links.len());
+        let mut users: BTreeMap<&Uid, Vec<ConnId>> = BTreeMap::new();
         for (uid, conn) in &links {
-            calls.push(self.remove_one(uid, *conn));
+            users.entry(uid).or_default().push(*conn);
         }
-        abreast(calls).await.map(drop)
+        let (mut asked, mut calls) = (Vec::with_capacity(users.len()), Vec::with_capacity(users.len()));
+        for (uid, conns) in &users {
+            // As many as a script's stack takes.
+            for conns in conns.chunks(1_000) {
+                asked.push(*uid);
+                calls.push(self.remove_of(uid, conns));
+            }
+        }
+        let answers = abreast(calls).await?;
+        let mut offline = Vec::new();
+        for (uid, has_others) in asked.into_iter().zip(answers) {
+            if !has_others {
+                offline.push(uid);
+            }
+        }
+        self.online.remove(&self.redis, offline).await;
+        Ok(())
     }
 
     async fn confirm(&self, links: Vec<Route>, policy: KickPolicy) -> Result<Confirmation, RouteError> {
@@ -140,6 +167,9 @@ impl Routes for RedisRoutes {
                 None => confirmation.gone.push(link.conn),
             }
         }
+        // Of one that is gone a newer login holds.
+        self.online.add(&self.redis, &living, links.iter().map(|link| &link.uid).collect()).await;
+        self.online.prune(&self.redis, &living).await;
         Ok(confirmation)
     }
 
@@ -166,6 +196,18 @@ impl Routes for RedisRoutes {
             calls.push(self.links(&living, uid));
         }
         abreast(calls).await
+    }
+
+    async fn count_online(&self) -> Result<u64, RouteError> {
+        let living = self.leases.living(&self.redis).await.map_err(unavailable)?;
+        self.online.count(&self.redis, &living).await.map_err(unavailable)
+    }
+
+    async fn list_online(&self, after: Option<Uid>, limit: usize) -> Result<Online, RouteError> {
+        let living = self.leases.living(&self.redis).await.map_err(unavailable)?;
+        let page = self.online.page(&self.redis, &living, after, limit).await;
+        let (uids, next) = page.map_err(unavailable)?;
+        Ok(online::online(self.find(uids).await?, next))
     }
 }
 

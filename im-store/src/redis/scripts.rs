@@ -12,6 +12,10 @@ pub(super) static CONFIRM: LazyLock<Script> = LazyLock::new(|| {
     Script::new(concat!(include_str!("scripts/common.lua"), include_str!("scripts/confirm.lua")))
 });
 
+/// Removes links of a user.
+pub(super) static REMOVE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("scripts/remove.lua")));
+
 /// Renews a node's lease.
 pub(super) static RENEW: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/renew.lua")));
 

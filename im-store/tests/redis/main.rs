@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod faults;
+mod online;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

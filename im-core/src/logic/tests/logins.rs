@@ -1,6 +1,8 @@
 use super::bench::*;
 use crate::id::LoginEpoch;
-use crate::router::{Confirmation, Continuity, KickPolicy, Registration, Route, RouteError, UserRoutes};
+use crate::router::{
+    Confirmation, Continuity, KickPolicy, Online, Registration, Route, RouteError, UserRoutes,
+};
 
 #[test]
 fn a_login_of_the_same_device_type_kicks_the_older_one() {
@@ -91,6 +93,14 @@ impl Routes for Faulty {
 
     async fn find(&self, uids: Vec<Uid>) -> Result<Vec<UserRoutes>, RouteError> {
         self.inner.find(uids).await
+    }
+
+    async fn count_online(&self) -> Result<u64, RouteError> {
+        self.inner.count_online().await
+    }
+
+    async fn list_online(&self, after: Option<Uid>, limit: usize) -> Result<Online, RouteError> {
+        self.inner.list_online(after, limit).await
     }
 }
 

@@ -15,8 +15,8 @@ use crate::id::{ConnId, NodeId, Uid, Version};
 use crate::memory::{MemoryBus, MemoryRoutes};
 use crate::ports::{AuthError, Authenticator, Clock, Credentials, Identity, WakeUp, WakeUpError};
 use crate::router::{
-    Bus, BusError, Confirmation, Continuity, Delivery, KickPolicy, Registration, Route, RouteError, Routes,
-    Subscription, UserRoutes,
+    Bus, BusError, Confirmation, Continuity, Delivery, KickPolicy, Online, Registration, Route, RouteError,
+    Routes, Subscription, UserRoutes,
 };
 use crate::time::{Tick, Timestamp};
 
@@ -151,6 +151,16 @@ impl Routes for SimRoutes {
         let found = self.table().find(uids).await;
         self.travel().await?;
         found
+    }
+
+    async fn count_online(&self) -> Result<u64, RouteError> {
+        self.travel().await?;
+        self.table().count_online().await
+    }
+
+    async fn list_online(&self, after: Option<Uid>, limit: usize) -> Result<Online, RouteError> {
+        self.travel().await?;
+        self.table().list_online(after, limit).await
     }
 }
 

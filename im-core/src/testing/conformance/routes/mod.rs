@@ -1,11 +1,14 @@
 //! The suite for [`Routes`].
 
+mod online;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::join_all;
 
+use self::online::*;
 use super::case::cases;
 use super::check::same;
 use super::{Case, Failure, Outcome, Report, case};
@@ -67,6 +70,16 @@ pub fn routes_cases() -> Vec<Case<dyn RoutesBench>> {
         }
         "Routes::find" {
             routes_are_found_in_the_order_asked: "One list for each uid asked, in order; each list in order of epoch.",
+        }
+        "Routes::count_online" {
+            a_user_counts_once: "A user counts once, with any number of links.",
+            a_user_counts_until_the_last_link_is_removed: "Whoever logged in or came back before this call counts, and whose last link was removed before it does not.",
+        }
+        "Routes::list_online" {
+            users_are_listed_with_all_their_routes: "Everybody is listed with all their routes, in order of epoch; nobody is listed without one.",
+            nobody_is_listed_without_a_route: "nobody is listed without one.",
+            pages_together_list_everybody_once: "A page has at most `limit` users, where 0 counts as 1. It may have fewer, and none; only `next` says whether it is the last.",
+            who_stays_online_is_listed_once: "Who is online from the first page to the last is listed exactly once, whoever comes and goes meanwhile.",
         }
     }
 }
