@@ -4,11 +4,14 @@
 //! nothing across a restart. [`MemoryRoutes`] and [`MemoryBus`] are production code for a server of one process: routes and
 //! parcels are hints, so there is nothing to keep.
 //!
-//! None of them spawns, waits or reads a clock, and everything iterates in a fixed order, so that a seeded run replays.
+//! [`MemoryLocks`] are for one process, too.
+//!
+//! None of them spawns, waits or reads a clock but one that it is given, and everything iterates in a fixed order, so that a seeded run replays.
 
 mod bus;
 mod export;
 mod import;
+mod locks;
 mod nodes;
 mod outbox;
 mod routes;
@@ -18,6 +21,7 @@ mod timeline;
 
 pub use bus::MemoryBus;
 pub use import::{MemoryImport, NotEmpty};
+pub use locks::MemoryLocks;
 pub use routes::MemoryRoutes;
 pub use state::State;
 pub use store::MemoryStore;

@@ -1,6 +1,8 @@
 //! Every line under a trait's `# Contract` is tried by a case, and every case quotes a line that is there.
 
-use im_core::testing::conformance::{bus_cases, outbox_cases, routes_cases, store_cases, transfer_cases};
+use im_core::testing::conformance::{
+    bus_cases, locks_cases, outbox_cases, routes_cases, store_cases, transfer_cases,
+};
 
 /// The contract lines of a trait's methods, as (`Trait::method`, line), and whatever else the methods' docs promise.
 struct Docs {
@@ -8,7 +10,7 @@ struct Docs {
     promises: Vec<(String, String)>,
 }
 
-const SOURCES: [(&str, &str); 10] = [
+const SOURCES: [(&str, &str); 11] = [
     ("Timelines", include_str!("../../src/storage/timelines.rs")),
     ("Conversations", include_str!("../../src/storage/conversations.rs")),
     ("Cursors", include_str!("../../src/storage/cursors.rs")),
@@ -19,6 +21,7 @@ const SOURCES: [(&str, &str); 10] = [
     ("Import", include_str!("../../src/storage/transfer.rs")),
     ("Routes", include_str!("../../src/router/routes.rs")),
     ("Bus", include_str!("../../src/router/bus.rs")),
+    ("Locks", include_str!("../../src/ports/lock.rs")),
 ];
 
 fn docs() -> Docs {
@@ -77,9 +80,10 @@ fn cases() -> Vec<[&'static str; 3]> {
     let store = store_cases().into_iter().map(|case| [case.name, case.method, case.contract]);
     let routes = routes_cases().into_iter().map(|case| [case.name, case.method, case.contract]);
     let bus = bus_cases().into_iter().map(|case| [case.name, case.method, case.contract]);
+    let locks = locks_cases().into_iter().map(|case| [case.name, case.method, case.contract]);
     let transfer = transfer_cases().into_iter().map(|case| [case.name, case.method, case.contract]);
     let outbox = outbox_cases().into_iter().map(|case| [case.name, case.method, case.contract]);
-    store.chain(outbox).chain(routes).chain(bus).chain(transfer).collect()
+    store.chain(outbox).chain(routes).chain(bus).chain(locks).chain(transfer).collect()
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod broken;
 mod broken_transfer;
 mod contracts;
+mod locks;
 
 use std::sync::{Arc, Mutex};
 

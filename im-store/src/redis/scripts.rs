@@ -21,3 +21,13 @@ pub(super) static RENEW: LazyLock<Script> = LazyLock::new(|| Script::new(include
 
 /// Reads all leases.
 pub(super) static NODES: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/nodes.lua")));
+
+/// Takes a lock.
+pub(super) static ACQUIRE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(concat!(include_str!("scripts/lock.lua"), include_str!("scripts/acquire.lua")))
+});
+
+/// Renews a lock, or gives it back.
+pub(super) static HOLD: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(concat!(include_str!("scripts/lock.lua"), include_str!("scripts/hold.lua")))
+});

@@ -1,7 +1,9 @@
-//! Routes and the bus in Redis, against real servers: alone, with a Sentinel, and as a cluster.
+//! Routes, the bus and locks in Redis, against real servers: alone, with a Sentinel, and as a cluster.
+#![cfg(feature = "redis")]
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod faults;
+mod locks;
 mod online;
 
 use std::sync::Arc;
@@ -9,10 +11,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use im_core::ports::Locks;
 use im_core::router::{Bus, Routes};
-use im_core::testing::conformance::{BusBench, RoutesBench, run_bus_suite, run_routes_suite};
-use im_store::redis::{Redis, RedisBus, RedisOptions, RedisRoutes};
+use im_core::testing::conformance::{
+    BusBench, LocksBench, Report, RoutesBench, run_bus_suite, run_locks_suite, run_routes_suite,
+};
+use im_store::redis::{Redis, RedisBus, RedisLocks, RedisOptions, RedisRoutes};
 use im_test_servers::{RedisCluster, RedisSentinel};
+use tokio::sync::OnceCell;
 
 /// Keys of its own in a Redis.
 pub(crate) struct Bench(pub(crate) String);
@@ -44,13 +50,30 @@ impl BusBench for Bench {
     }
 }
 
+/// Locks of its own in a Redis.
+struct Shared(Bench, OnceCell<Redis>);
+
+#[async_trait]
+impl LocksBench for Shared {
+    async fn open(&self) -> Arc<dyn Locks> {
+        let redis = self.1.get_or_init(|| self.0.redis()).await;
+        Arc::new(RedisLocks::new(redis.clone()))
+    }
+
+    async fn outlast(&self, ttl: Duration) {
+        tokio::time::sleep(ttl).await;
+    }
+}
+
+fn accept(report: &Report, adapter: &str, suite: &str) {
+    report.record(adapter, suite);
+    assert!(report.passed() && report.not_tried.is_empty(), "{report}");
+}
+
 async fn conforms(url: &str, name: &str) {
-    let report = run_routes_suite(|| Bench(url.to_owned())).await;
-    report.record(name, "routes");
-    assert!(report.passed() && report.not_tried.is_empty(), "{report}");
-    let report = run_bus_suite(|| Bench(url.to_owned())).await;
-    report.record(name, "bus");
-    assert!(report.passed() && report.not_tried.is_empty(), "{report}");
+    accept(&run_routes_suite(|| Bench(url.to_owned())).await, name, "routes");
+    accept(&run_bus_suite(|| Bench(url.to_owned())).await, name, "bus");
+    accept(&run_locks_suite(|| Shared(Bench(url.to_owned()), OnceCell::new())).await, name, "locks");
 }
 
 #[tokio::test(flavor = "multi_thread")]

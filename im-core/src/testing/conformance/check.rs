@@ -1,5 +1,6 @@
 use std::fmt::Debug;
 
+use crate::ports::LockError;
 use crate::router::{BusError, RouteError};
 use crate::storage::{StoreError, StoreErrorKind};
 
@@ -32,6 +33,9 @@ pub enum Failure {
     /// A bus call failed that had to succeed.
     #[error("a call that had to succeed failed: {0}")]
     Bus(#[from] BusError),
+    /// A call for a lock failed that had to succeed.
+    #[error("a call that had to succeed failed: {0}")]
+    Lock(#[from] LockError),
 }
 
 /// `came` has to equal `expected`.
