@@ -50,6 +50,7 @@ impl Server {
             wake_up: Arc::new(LogWakeUp),
             clock: Arc::new(Frozen),
             rooms: Arc::new(OpenRooms),
+            blocklist: None,
             commands: BTreeMap::new(),
         };
         let mut policy = Policy::default();

@@ -42,7 +42,7 @@ use crate::id::{ConnId, IdsExhausted, MsgIds, NodeId, StoreEpoch};
 use crate::ports::{Authenticator, Clock, Command, RoomPolicy, WakeUp};
 use crate::router::{Bus, Delivery, Routes};
 use crate::session::{Ack, Caller, Reply, Request};
-use crate::storage::{NodeLease, Store, StoreError};
+use crate::storage::{Blocklist, NodeLease, Store, StoreError};
 
 /// What a server is made of.
 #[derive(Clone)]
@@ -61,6 +61,8 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// Who may enter rooms and speak there.
     pub rooms: Arc<dyn RoomPolicy>,
+    /// Who hears nothing from whom. Without one nobody is blocked.
+    pub blocklist: Option<Arc<dyn Blocklist>>,
     /// The integrator's own commands. One that the library serves itself is never asked here.
     pub commands: BTreeMap<CmdId, Arc<dyn Command>>,
 }
@@ -134,8 +136,12 @@ impl Logic {
                     logic.announce(stored)
                 }
             };
-            let (commit, write) =
-                GroupCommit::new(ports.store.clone(), policy.group_commit.clone(), announce);
+            let (commit, write) = GroupCommit::new(
+                ports.store.clone(),
+                ports.blocklist.clone(),
+                policy.group_commit.clone(),
+                announce,
+            );
             writer = Some(write.boxed());
             Self {
                 ids: MsgIds::new(lease.node, lease.from, lease.until),

@@ -38,6 +38,7 @@ pub(super) fn error_to(conn: ConnId, ticket: Ticket, code: ErrorCode) -> Reply {
 pub(super) fn code(failure: &StoreError) -> ErrorCode {
     match failure.kind() {
         StoreErrorKind::KeyReused => ErrorCode::ClientMsgIdReused,
+        StoreErrorKind::Forbidden => ErrorCode::Forbidden,
         StoreErrorKind::AheadOfHead => ErrorCode::VersionAheadOfHead,
         StoreErrorKind::Unavailable | StoreErrorKind::OutOfOrder => ErrorCode::Unavailable,
         StoreErrorKind::MsgIdReused | StoreErrorKind::LeaseLost | StoreErrorKind::Corrupt => {

@@ -4,10 +4,11 @@
 //! nothing across a restart. [`MemoryRoutes`] and [`MemoryBus`] are production code for a server of one process: routes and
 //! parcels are hints, so there is nothing to keep.
 //!
-//! [`MemoryLocks`] are for one process, too.
+//! [`MemoryLocks`] are for one process, too. [`MemoryBlocklist`] is for tests.
 //!
 //! None of them spawns, waits or reads a clock but one that it is given, and everything iterates in a fixed order, so that a seeded run replays.
 
+mod blocklist;
 mod bus;
 mod export;
 mod import;
@@ -19,6 +20,7 @@ mod state;
 mod store;
 mod timeline;
 
+pub use blocklist::MemoryBlocklist;
 pub use bus::MemoryBus;
 pub use import::{MemoryImport, NotEmpty};
 pub use locks::MemoryLocks;

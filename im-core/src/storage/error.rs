@@ -14,6 +14,8 @@ pub enum StoreErrorKind {
     KeyReused,
     /// The msgid was used before for another message.
     MsgIdReused,
+    /// The sender may not write there: the receiver has blocked the sender.
+    Forbidden,
     /// The version is above the timeline's head.
     AheadOfHead,
     /// No node number is free, or the lease was taken over.
@@ -53,6 +55,11 @@ impl StoreError {
         self.operation
     }
 
+    /// Whether the caller is told that it is so for good, and does not try again.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self.kind, StoreErrorKind::KeyReused | StoreErrorKind::Forbidden)
+    }
+
     /// Whether the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
         matches!(self.kind, StoreErrorKind::Unavailable | StoreErrorKind::OutOfOrder)
@@ -73,6 +80,7 @@ impl fmt::Display for StoreError {
             StoreErrorKind::OutOfOrder => "an earlier message of this conversation has to be stored first",
             StoreErrorKind::KeyReused => "the send key was used before for other content",
             StoreErrorKind::MsgIdReused => "the msgid was used before for another message",
+            StoreErrorKind::Forbidden => "the sender may not write there",
             StoreErrorKind::AheadOfHead => "the version is above the timeline's head",
             StoreErrorKind::LeaseLost => "the node lease is lost",
             StoreErrorKind::Corrupt => "the store holds data that it should not",

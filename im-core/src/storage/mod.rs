@@ -3,13 +3,15 @@
 //! [`Store`] is one object because its parts share transactions: [`Timelines`] (the truth), [`Conversations`] (moved by
 //! every append), [`Cursors`] (what each device has), [`Nodes`] (who may make ids), [`Epochs`] (whether versions still mean what they meant). An
 //! adapter implements the five traits and is right when the conformance suite says so. [`Export`] and [`Import`], for copying a store into another kind of store, stand
-//! apart: an adapter without them serves as well. So does [`Outbox`], which an adapter has to be one of several databases.
+//! apart: an adapter without them serves as well. So do [`Outbox`], which an adapter has to be one of several databases, and
+//! [`Blocklist`], which shares nothing with the rest.
 //!
 //! All calls are batched and object-safe. A slice of requests gets a vector of answers in the same order. Every adapter
 //! bounds the time of every call by itself and answers [`StoreErrorKind::Unavailable`] when it is over.
 //!
 //! A store over a store is a [`StoreLayer`]: it says what it does otherwise, and the rest goes on to the one below.
 
+mod blocklist;
 mod bucket;
 mod conversations;
 mod cursors;
@@ -22,6 +24,7 @@ mod rows;
 mod timelines;
 mod transfer;
 
+pub use blocklist::{Block, Blocklist};
 pub use bucket::Bucket;
 pub use conversations::{Conversation, Conversations};
 pub use cursors::{Cursor, CursorAck, Cursors, MAX_CURSORS};

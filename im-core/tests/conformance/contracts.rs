@@ -1,7 +1,7 @@
 //! Every line under a trait's `# Contract` is tried by a case, and every case quotes a line that is there.
 
 use im_core::testing::conformance::{
-    bus_cases, locks_cases, outbox_cases, routes_cases, store_cases, transfer_cases,
+    blocklist_cases, bus_cases, locks_cases, outbox_cases, routes_cases, store_cases, transfer_cases,
 };
 
 /// The contract lines of a trait's methods, as (`Trait::method`, line), and whatever else the methods' docs promise.
@@ -10,7 +10,7 @@ struct Docs {
     promises: Vec<(String, String)>,
 }
 
-const SOURCES: [(&str, &str); 11] = [
+const SOURCES: [(&str, &str); 12] = [
     ("Timelines", include_str!("../../src/storage/timelines.rs")),
     ("Conversations", include_str!("../../src/storage/conversations.rs")),
     ("Cursors", include_str!("../../src/storage/cursors.rs")),
@@ -22,6 +22,7 @@ const SOURCES: [(&str, &str); 11] = [
     ("Routes", include_str!("../../src/router/routes.rs")),
     ("Bus", include_str!("../../src/router/bus.rs")),
     ("Locks", include_str!("../../src/ports/lock.rs")),
+    ("Blocklist", include_str!("../../src/storage/blocklist.rs")),
 ];
 
 fn docs() -> Docs {
@@ -81,9 +82,10 @@ fn cases() -> Vec<[&'static str; 3]> {
     let routes = routes_cases().into_iter().map(|case| [case.name, case.method, case.contract]);
     let bus = bus_cases().into_iter().map(|case| [case.name, case.method, case.contract]);
     let locks = locks_cases().into_iter().map(|case| [case.name, case.method, case.contract]);
+    let blocklist = blocklist_cases().into_iter().map(|case| [case.name, case.method, case.contract]);
     let transfer = transfer_cases().into_iter().map(|case| [case.name, case.method, case.contract]);
     let outbox = outbox_cases().into_iter().map(|case| [case.name, case.method, case.contract]);
-    store.chain(outbox).chain(routes).chain(bus).chain(locks).chain(transfer).collect()
+    store.chain(outbox).chain(routes).chain(bus).chain(locks).chain(blocklist).chain(transfer).collect()
 }
 
 #[test]

@@ -10,12 +10,13 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures::executor::block_on;
-use im_core::memory::{MemoryBus, MemoryImport, MemoryRoutes, MemoryStore};
+use im_core::memory::{MemoryBlocklist, MemoryBus, MemoryImport, MemoryRoutes, MemoryStore};
 use im_core::router::{Bus, Routes};
-use im_core::storage::{Exportable, Import, Shard, Store};
+use im_core::storage::{Blocklist, Exportable, Import, Shard, Store};
 use im_core::testing::conformance::{
-    BusBench, OutboxBench, Refused, RoutesBench, StoreBench, TransferBench, run_bus_suite, run_outbox_suite,
-    run_routes_suite, run_store_suite, run_transfer_suite,
+    BlocklistBench, BusBench, OutboxBench, Refused, RoutesBench, StoreBench, TransferBench,
+    run_blocklist_suite, run_bus_suite, run_outbox_suite, run_routes_suite, run_store_suite,
+    run_transfer_suite,
 };
 
 /// Reopening gives another store with the same content, as a restart of a durable one would.
@@ -77,6 +78,28 @@ impl BusBench for MemoryBench {
     async fn open(&self) -> Arc<dyn Bus> {
         Arc::new(MemoryBus::default())
     }
+}
+
+/// A blocklist that outlives those who use it.
+#[derive(Default)]
+struct Blocks(Arc<MemoryBlocklist>);
+
+#[async_trait]
+impl BlocklistBench for Blocks {
+    async fn open(&self) -> Arc<dyn Blocklist> {
+        self.0.clone()
+    }
+
+    async fn reopen(&self) -> Arc<dyn Blocklist> {
+        self.0.clone()
+    }
+}
+
+#[test]
+fn the_memory_blocklist_conforms() {
+    let report = block_on(run_blocklist_suite(Blocks::default));
+    report.record("memory", "blocklist");
+    assert!(report.passed() && report.not_tried.is_empty(), "{report}");
 }
 
 #[test]

@@ -29,6 +29,8 @@
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod append;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
+mod blocklist;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 mod conversations;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod cursors;

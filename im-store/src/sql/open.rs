@@ -109,6 +109,7 @@ async fn mysql(options: &SqlOptions) -> Result<Pool, OpenError> {
     let files = [
         (1, "timelines", include_str!("../../migrations/mysql/0001_timelines.sql")),
         (2, "outbox", include_str!("../../migrations/mysql/0002_outbox.sql")),
+        (4, "blocklist", include_str!("../../migrations/mysql/0004_blocklist.sql")),
     ];
     let mut connection = pool.take().await.map_err(unavailable)?;
     migrate_mysql(&mut connection, migrations(&files)).await?;
@@ -156,6 +157,7 @@ async fn postgres(options: &SqlOptions) -> Result<Pool, OpenError> {
     let files = [
         (1, "timelines", include_str!("../../migrations/postgres/0001_timelines.sql")),
         (2, "outbox", include_str!("../../migrations/postgres/0002_outbox.sql")),
+        (4, "blocklist", include_str!("../../migrations/postgres/0004_blocklist.sql")),
     ];
     let mut connection = pool.take().await.map_err(unavailable)?;
     migrations(&files).run_direct(None, &mut *connection, false).await.map_err(not_migrated)?;

@@ -146,14 +146,15 @@ pub(super) async fn answers<T>(
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::sqlite::{SqliteStore, conversations, cursors, export, outbox, read};
+    use crate::sqlite::{SqliteStore, blocklist, conversations, cursors, export, outbox, read};
 
     /// Every statement that looks something up.
     fn statements() -> Vec<&'static str> {
         let mut statements = vec![read::ENTRIES, conversations::PAGE];
         statements.extend([&OWNERS, &SENDS, &STANDING, &PLACES, &cursors::LISTS].map(|rows| rows.text()));
         statements.extend([&outbox::OF, &outbox::REMOVE].map(|rows| rows.text()));
-        statements.extend([outbox::AFTER, outbox::SETTLE]);
+        statements.extend([outbox::AFTER, outbox::SETTLE, blocklist::UNBLOCK, blocklist::PAGE]);
+        statements.push(blocklist::BLOCKED.text());
         statements.extend([export::TIMELINES, export::POSTS, export::CURSORS, export::NODES]);
         statements
     }

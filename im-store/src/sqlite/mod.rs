@@ -32,6 +32,7 @@
 //! closed and the next call opens another. Rows that this adapter does not write are [`Corrupt`](im_core::storage::StoreErrorKind::Corrupt).
 
 mod append;
+mod blocklist;
 mod conversations;
 mod cursors;
 mod epochs;

@@ -2,8 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use im_core::storage::{Exportable, Import, Shard, Store};
-use im_core::testing::conformance::{OutboxBench, Refused, StoreBench, TransferBench};
+use im_core::storage::{Blocklist, Exportable, Import, Shard, Store};
+use im_core::testing::conformance::{BlocklistBench, OutboxBench, Refused, StoreBench, TransferBench};
 use im_store::sql::{SqlOptions, SqlStore};
 use im_test_servers::{MariaDb, Postgres};
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection};
@@ -129,6 +129,20 @@ impl OutboxBench for SqlBench {
     async fn reopen(&self) -> Arc<dyn Shard> {
         self.close().await;
         OutboxBench::open(self).await
+    }
+}
+
+#[async_trait]
+impl BlocklistBench for SqlBench {
+    async fn open(&self) -> Arc<dyn Blocklist> {
+        let store = Arc::new(self.options().open().await.unwrap());
+        *self.open.lock().await = Some(store.clone());
+        store
+    }
+
+    async fn reopen(&self) -> Arc<dyn Blocklist> {
+        self.close().await;
+        BlocklistBench::open(self).await
     }
 }
 

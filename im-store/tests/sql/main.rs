@@ -12,7 +12,9 @@ mod posts;
 mod traffic;
 
 use bench::{Kind, SqlBench};
-use im_core::testing::conformance::{run_outbox_suite, run_store_suite, run_transfer_suite};
+use im_core::testing::conformance::{
+    run_blocklist_suite, run_outbox_suite, run_store_suite, run_transfer_suite,
+};
 
 async fn conforms(kind: Kind) {
     let report = run_store_suite(|| SqlBench::new(kind)).await;
@@ -30,6 +32,22 @@ async fn the_store_in_mariadb_conforms() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_store_in_postgresql_conforms() {
     conforms(Kind::Postgres).await;
+}
+
+async fn the_blocklist_conforms(kind: Kind) {
+    let report = run_blocklist_suite(|| SqlBench::new(kind)).await;
+    report.record(kind.server(), "blocklist");
+    assert!(report.passed() && report.not_tried.is_empty(), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_blocklist_in_mariadb_conforms() {
+    the_blocklist_conforms(Kind::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_blocklist_in_postgresql_conforms() {
+    the_blocklist_conforms(Kind::Postgres).await;
 }
 
 async fn conforms_when_copied(kind: Kind) {

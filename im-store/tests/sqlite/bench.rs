@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use im_core::storage::{Exportable, Import, Shard, Store};
-use im_core::testing::conformance::{OutboxBench, Refused, StoreBench, TransferBench};
+use im_core::storage::{Blocklist, Exportable, Import, Shard, Store};
+use im_core::testing::conformance::{BlocklistBench, OutboxBench, Refused, StoreBench, TransferBench};
 use im_store::sqlite::{SqliteOptions, SqliteStore};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tempfile::TempDir;
@@ -84,6 +84,20 @@ impl OutboxBench for SqliteBench {
     async fn reopen(&self) -> Arc<dyn Shard> {
         self.close().await;
         OutboxBench::open(self).await
+    }
+}
+
+#[async_trait]
+impl BlocklistBench for SqliteBench {
+    async fn open(&self) -> Arc<dyn Blocklist> {
+        let store = Arc::new(self.options().open().await.unwrap());
+        *self.open.lock().await = Some(store.clone());
+        store
+    }
+
+    async fn reopen(&self) -> Arc<dyn Blocklist> {
+        self.close().await;
+        BlocklistBench::open(self).await
     }
 }
 

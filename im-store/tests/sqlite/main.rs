@@ -10,7 +10,9 @@ mod posts;
 mod torn;
 
 use bench::SqliteBench;
-use im_core::testing::conformance::{run_outbox_suite, run_store_suite, run_transfer_suite};
+use im_core::testing::conformance::{
+    run_blocklist_suite, run_outbox_suite, run_store_suite, run_transfer_suite,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sqlite_store_conforms() {
@@ -19,6 +21,13 @@ async fn the_sqlite_store_conforms() {
     assert!(report.passed(), "{report}");
     assert!(report.not_tried.is_empty(), "{report}");
     assert!(report.cases >= 60, "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sqlite_blocklist_conforms() {
+    let report = run_blocklist_suite(SqliteBench::default).await;
+    report.record("SQLite", "blocklist");
+    assert!(report.passed() && report.not_tried.is_empty(), "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use im_core::memory::{MemoryBus, MemoryRoutes};
 use im_core::ports::{Authenticator, Clock, Command, LogWakeUp, OpenRooms, RoomPolicy, WakeUp};
 use im_core::router::{Bus, Routes};
 use im_core::session::SessionLimits;
-use im_core::storage::Store;
+use im_core::storage::{Blocklist, Store};
 use im_proto::CmdId;
 use tokio::net::{TcpListener, TcpSocket};
 
@@ -28,6 +28,7 @@ pub struct ServerBuilder {
     wake_up: Option<Arc<dyn WakeUp>>,
     clock: Option<Arc<dyn Clock>>,
     rooms: Option<Arc<dyn RoomPolicy>>,
+    blocklist: Option<Arc<dyn Blocklist>>,
     commands: Vec<(CmdId, Arc<dyn Command>)>,
     policy: Policy,
     session_limits: SessionLimits,
@@ -70,6 +71,11 @@ impl ServerBuilder {
     /// Who may enter rooms and speak there. Default: everybody.
     pub fn rooms(self, rooms: Arc<dyn RoomPolicy>) -> Self {
         Self { rooms: Some(rooms), ..self }
+    }
+
+    /// Who hears nothing from whom: a message to a user who has blocked its sender is refused. Default: nobody is blocked.
+    pub fn blocklist(self, blocklist: Arc<dyn Blocklist>) -> Self {
+        Self { blocklist: Some(blocklist), ..self }
     }
 
     /// Serves a command of your own. Numbers that the protocol names, and those below 1,000, are taken.
@@ -127,6 +133,7 @@ impl ServerBuilder {
             wake_up: self.wake_up.unwrap_or_else(|| Arc::new(LogWakeUp)),
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
             rooms: self.rooms.unwrap_or_else(|| Arc::new(OpenRooms)),
+            blocklist: self.blocklist,
             commands: commands(self.commands)?,
         };
         let tcp = match self.tcp {

@@ -3,10 +3,13 @@
 //! This is also where the order of sends is kept when sends fail. The queue is first in, first out, and after a retryable failure of a
 //! post every later one of the same link to the same target fails alike, until the failed one comes again.
 //!
+//! Whether a sender is blocked is looked up here, once a batch.
+//!
 //! What is stored is announced from here too: in the order of the timelines, and whether or not whoever sent it still waits for the answer.
 
 mod health;
 mod order;
+mod permission;
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -23,7 +26,7 @@ use self::order::Order;
 use crate::fanout::Stored;
 use crate::id::ConnId;
 use crate::message::{Message, SendKey, Target};
-use crate::storage::{Placed, Post, Store, StoreError, StoreErrorKind};
+use crate::storage::{Blocklist, Placed, Post, Store, StoreError, StoreErrorKind};
 
 /// How large batches and the queue may grow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,16 +101,17 @@ pub struct GroupCommit {
 impl GroupCommit {
     /// A handle and the writer. The composition root spawns the writer, or polls it; it ends when all handles are dropped or
     /// [`close`](Self::close) was called, after it wrote what waits. After each batch `announce` gets what is durable by it, in the order in
-    /// which it was stored, repeats included.
+    /// which it was stored, repeats included. What `blocklist` keeps out is answered as [`Forbidden`](StoreErrorKind::Forbidden), and is not stored.
     pub fn new(
         store: Arc<dyn Store>,
+        blocklist: Option<Arc<dyn Blocklist>>,
         limits: GroupCommitLimits,
         announce: impl FnMut(Vec<Stored>) + Send,
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (queue, jobs) = mpsc::unbounded();
         let waiting = Arc::new(AtomicUsize::new(0));
         let handle = Self { queue, waiting: waiting.clone(), queue_bytes: limits.queue_bytes };
-        (handle, write(store, limits, jobs, waiting, announce))
+        (handle, write(store, blocklist, limits, jobs, waiting, announce))
     }
 
     /// Queues submissions, now, in their order and after all that were queued before; the future tells how each one fared.
@@ -159,6 +163,7 @@ impl Future for Appending {
 
 async fn write(
     store: Arc<dyn Store>,
+    blocklist: Option<Arc<dyn Blocklist>>,
     limits: GroupCommitLimits,
     mut jobs: mpsc::UnboundedReceiver<Job>,
     waiting: Arc<AtomicUsize>,
@@ -178,7 +183,10 @@ async fn write(
         let posts = std::mem::take(&mut batch.posts);
         let mut answers = Answers::new();
         if !posts.is_empty() {
-            answers = store.append(posts).await;
+            answers = match &blocklist {
+                Some(blocklist) => permission::append(&*store, &**blocklist, posts).await,
+                None => store.append(posts).await,
+            };
             health.note(&answers);
         }
         let stored = batch.answer(answers, &mut order);
@@ -264,8 +272,8 @@ impl Batch {
                         Ok(placed)
                     }
                     Err(failure) => {
-                        // Whatever a client is told to retry is waited for; only a reused key is final.
-                        if failure.kind() != StoreErrorKind::KeyReused {
+                        // Whatever a client is told to retry is waited for.
+                        if !failure.is_final() {
                             order.failed(link, &message.to, &message.key);
                         }
                         Err(failure)

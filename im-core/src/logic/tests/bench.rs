@@ -154,6 +154,14 @@ impl Bench {
     }
 
     pub(super) fn with_routes(policy: Policy, routes: Arc<dyn Routes>) -> Self {
+        Self::with_ports(policy, routes, None)
+    }
+
+    pub(super) fn with_ports(
+        policy: Policy,
+        routes: Arc<dyn Routes>,
+        blocklist: Option<Arc<dyn Blocklist>>,
+    ) -> Self {
         let (clock, store, woken) =
             (Arc::<TestClock>::default(), Arc::<Failing>::default(), Arc::<Woken>::default());
         let ports = Ports {
@@ -164,6 +172,7 @@ impl Bench {
             wake_up: woken.clone(),
             clock: Arc::new(SharedClock(clock.clone())),
             rooms: Arc::new(OpenRooms),
+            blocklist,
             commands: BTreeMap::from([
                 (CmdId(5_000), Arc::new(Echo) as Arc<dyn Command>),
                 (CmdId(5_001), Arc::new(Panics) as Arc<dyn Command>),

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bench;
+mod blocking;
 mod logins;
 mod reading;
 mod rooms;

@@ -30,6 +30,7 @@
 //! # assert!(!report.passed(), "this bench forgets everything");
 //! ```
 
+mod blocklist;
 mod bus;
 mod case;
 mod check;
@@ -42,6 +43,7 @@ mod routes;
 mod store;
 mod transfer;
 
+pub use blocklist::{BlocklistBench, blocklist_cases, run_blocklist_suite};
 pub use bus::{BusBench, bus_cases, run_bus_suite};
 pub use case::Case;
 pub use check::{Failure, Outcome};

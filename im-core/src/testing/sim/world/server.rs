@@ -85,6 +85,7 @@ impl World {
             wake_up: Arc::new(SimWakeUp(kernel.clone())),
             clock: Arc::new(SimClock::new(kernel.clone(), state.skew.clone())),
             rooms: Arc::new(OpenRooms),
+            blocklist: None,
             commands: BTreeMap::new(),
         };
         let policy = self.policy();
