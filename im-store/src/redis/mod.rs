@@ -15,6 +15,7 @@
 //! other keep the same time.
 
 mod bus;
+mod cached;
 mod leases;
 mod link;
 mod locks;
@@ -27,6 +28,7 @@ mod scripts;
 mod url;
 
 pub use bus::RedisBus;
+pub use cached::{CacheCounts, CachedBlocklist, CachedStore};
 pub use link::Redis;
 pub use locks::RedisLocks;
 pub use options::{RedisError, RedisOptions};

@@ -31,3 +31,15 @@ pub(super) static ACQUIRE: LazyLock<Script> = LazyLock::new(|| {
 pub(super) static HOLD: LazyLock<Script> = LazyLock::new(|| {
     Script::new(concat!(include_str!("scripts/lock.lua"), include_str!("scripts/hold.lua")))
 });
+
+/// Keeps what a blocklist said.
+pub(super) static BLOCK_FILL: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("scripts/block_fill.lua")));
+
+/// Forgets what a blocklist said.
+pub(super) static BLOCK_FORGET: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("scripts/block_forget.lua")));
+
+/// Keeps recent entries of a group.
+pub(super) static RECENT: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("scripts/recent.lua")));
