@@ -7,8 +7,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use im_core::client::{ClientConfig, EndReason, LocalEntry, LocalStore, MemoryLocalStore, Outgoing, Saved};
-use im_core::id::{ClientMsgId, DeviceId, Uid, Version};
+use im_core::client::{
+    ClientConfig, EarlierEntry, EarlierPlace, EndReason, LocalEntry, LocalStore, MemoryLocalStore, Outgoing,
+    Saved,
+};
+use im_core::id::{ClientMsgId, DeviceId, StoreEpoch, Uid, Version};
 use im_core::message::ContentType;
 use im_core::storage::{StoreError, StoreErrorKind};
 use im_proto::v1::{
@@ -81,7 +84,7 @@ async fn an_application_that_confirms_decides_when_an_entry_is_acknowledged() {
     assert_eq!(world.entries().await, [1]);
     assert!(timeout(Duration::from_millis(300), server.read()).await.is_err(), "nothing is confirmed yet");
     assert_eq!(world.store.load().await.unwrap().cursor, Version(0));
-    world.client.applied(Version(1));
+    world.client.applied(StoreEpoch(0), Version(1));
     let ack = server.read().await;
     assert_eq!(PushAck::decode(ack.body).unwrap().version, 1);
     assert_eq!(world.store.load().await.unwrap().cursor, Version(1));
@@ -93,11 +96,65 @@ async fn stopping_acknowledges_what_was_confirmed() {
     let mut server = world.accept(0).await;
     server.push(1).await;
     world.entries().await;
-    world.client.applied(Version(1));
+    world.client.applied(StoreEpoch(0), Version(1));
     world.client.stop().await;
     assert_eq!(PushAck::decode(server.read().await.body).unwrap().version, 1);
     assert_eq!(world.store.load().await.unwrap().cursor, Version(1));
     assert!(matches!(world.ended().await, Ended::Client(EndReason::Stopped)));
+}
+
+/// What a server answers whose restored store kept entry 1, gave 2 to another message, and has more.
+async fn give_again(server: &mut Server) {
+    let pull = server.read().await;
+    assert_eq!((pull.cmd, fetched_after(&pull)), (CmdId::PULL, Some(0)));
+    let new = |version| PullMsg { msgid: version + 100, ..entry(version) };
+    let msgs = vec![entry(1), new(2), new(3)];
+    server.reply(&pull, &PullResponse { msgs, next_offset: 3, head: 3, ..Default::default() }).await;
+}
+
+#[tokio::test]
+async fn a_restored_server_gives_everything_again_and_only_what_is_new_comes_out() {
+    for failures in [0, 2] {
+        let store = Arc::new(Flaky::default());
+        let mut world = World::with(Confirm::Store, |_| {}, store.clone()).await;
+        let mut server = world.accept(0).await;
+        server.push(1).await;
+        server.push(2).await;
+        while world.store.load().await.unwrap().cursor < Version(2) {
+            world.entries().await;
+        }
+        drop(server);
+        store.failures.store(failures, Ordering::SeqCst);
+        let mut server = world.accept_in(5, 3).await;
+        give_again(&mut server).await;
+        let shown = world.entries().await;
+        assert_eq!(if shown == [2] { world.entries().await } else { shown }, [2, 3], "{failures} failures");
+        let saved = store.load().await.unwrap();
+        assert_eq!((saved.epoch, saved.cursor), (StoreEpoch(5), Version(3)));
+        let lost = store.earlier(EarlierPlace::END, 9).await.unwrap();
+        assert_eq!(lost.iter().map(|lost| lost.entry.msgid.0).collect::<Vec<_>>(), [2]);
+    }
+}
+
+#[tokio::test]
+async fn an_application_that_confirms_sees_another_epoch_once_it_confirmed_all_of_the_one_before() {
+    let mut world = World::new(Confirm::Application).await;
+    let mut server = world.accept(0).await;
+    server.push(1).await;
+    server.push(2).await;
+    assert_eq!((world.entries().await, world.entries().await), (vec![1], vec![2]));
+    drop(server);
+    let mut server = world.accept_in(5, 3).await;
+    assert!(timeout(Duration::from_millis(300), server.read()).await.is_err(), "nothing is confirmed yet");
+    world.client.applied(StoreEpoch(0), Version(2));
+    give_again(&mut server).await;
+    assert_eq!(world.entries().await, [2, 3], "1 was shown");
+    world.client.applied(StoreEpoch(0), Version(9));
+    assert_eq!(world.store.load().await.unwrap().cursor, Version(0), "an epoch that has ended");
+    world.client.applied(StoreEpoch(5), Version(3));
+    let ack = server.read().await;
+    assert_eq!((ack.cmd, PushAck::decode(ack.body).unwrap().version), (CmdId::PUSH_ACK, 3));
+    assert_eq!(world.store.load().await.unwrap().cursor, Version(3));
 }
 
 #[tokio::test]
@@ -265,6 +322,15 @@ impl LocalStore for Flaky {
         self.inner.settle(messages).await
     }
 
+    async fn begin_epoch(&self, epoch: StoreEpoch) -> Result<(), StoreError> {
+        self.try_now()?;
+        self.inner.begin_epoch(epoch).await
+    }
+
+    async fn recognise(&self, entries: &[LocalEntry]) -> Result<Vec<bool>, StoreError> {
+        self.inner.recognise(entries).await
+    }
+
     async fn apply(&self, entries: Vec<LocalEntry>, cursor: Version) -> Result<(), StoreError> {
         self.try_now()?;
         self.inner.apply(entries, cursor).await
@@ -272,6 +338,10 @@ impl LocalStore for Flaky {
 
     async fn read(&self, after: Version, limit: usize) -> Result<Vec<LocalEntry>, StoreError> {
         self.inner.read(after, limit).await
+    }
+
+    async fn earlier(&self, before: EarlierPlace, limit: usize) -> Result<Vec<EarlierEntry>, StoreError> {
+        self.inner.earlier(before, limit).await
     }
 }
 
@@ -310,10 +380,15 @@ impl World {
 
     /// Takes a connection and its login.
     async fn accept(&self, head: i64) -> Server {
+        self.accept_in(0, head).await
+    }
+
+    /// As `accept`, by a server whose store is in this epoch.
+    async fn accept_in(&self, epoch: i32, head: i64) -> Server {
         let mut server = self.connection().await;
         let auth = server.read().await;
         assert_eq!(AuthRequest::decode(auth.body.clone()).unwrap().uid, "alice");
-        server.reply(&auth, &AuthResponse { version: head, ..Default::default() }).await;
+        server.reply(&auth, &AuthResponse { version: head, epoch, ..Default::default() }).await;
         server
     }
 

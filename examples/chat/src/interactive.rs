@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 
-use im_core::client::{LocalEntry, RoomAction, RoomEvent, Saying};
+use im_core::client::{EarlierPlace, LocalEntry, RoomAction, RoomEvent, Saying};
 use im_core::id::{ClientMsgId, RoomId, Uid, Version};
 use im_core::message::{ContentType, Target};
 use im_transport::client::{Event, SendError, new_message_id};
@@ -107,8 +107,11 @@ impl Chat {
     async fn greet(&mut self) -> Result<(), Failure> {
         let cursor = self.session.store.load().await?.cursor;
         let before = Version(cursor.0.saturating_sub(i64::try_from(HISTORY).unwrap_or(0)).max(0));
-        for entry in self.session.store.read(before, HISTORY).await? {
-            self.show(&entry)?;
+        let entries = self.session.store.read(before, HISTORY).await?;
+        let room = HISTORY.saturating_sub(entries.len());
+        let earlier = self.session.store.earlier(EarlierPlace::END, room).await?;
+        for entry in earlier.iter().rev().map(|earlier| &earlier.entry).chain(&entries) {
+            self.show(entry)?;
         }
         if self.session.left_over > 0 {
             self.screen
@@ -220,17 +223,20 @@ impl Chat {
     fn on_event(&mut self, event: Event) -> Result<(), Failure> {
         match event {
             Event::LoggedIn { .. } => self.screen.note("connected")?,
+            Event::EpochBegan(_) => {
+                self.screen.note("the server was restored; some messages may be here only")?
+            }
             Event::Offline { retry_in } if retry_in.as_secs() > 0 => {
                 self.screen.note(&format!("no connection; next try in {} s", retry_in.as_secs()))?;
             }
-            Event::Entries { entries, cursor } => {
+            Event::Entries { epoch, entries, cursor } => {
                 for entry in &entries {
                     let just_typed = entry.client_msg_id.as_ref().is_some_and(|id| self.own.remove(id));
                     if !just_typed {
                         self.show(entry)?;
                     }
                 }
-                self.session.client.applied(cursor);
+                self.session.client.applied(epoch, cursor);
             }
             Event::Room(event) => self.on_room(&event)?,
             Event::Rejected(rejection) => self.screen.note(&rejection.to_string())?,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use im_core::client::LocalEntry;
-use im_core::id::Version;
+use im_core::id::{StoreEpoch, Version};
 use im_transport::client::Event;
 
 use crate::args::RecvOptions;
@@ -37,8 +37,8 @@ async fn time_is_up(timeout: Option<Duration>) {
 async fn print_entries(session: &mut Session, options: &RecvOptions) -> Result<(), Failure> {
     let mut left = options.count.map(std::num::NonZeroUsize::get);
     loop {
-        let Event::Entries { entries, cursor } = session.next().await? else { continue };
-        if print_some(session, &entries, cursor, &mut left)? {
+        let Event::Entries { epoch, entries, cursor } = session.next().await? else { continue };
+        if print_some(session, &entries, (epoch, cursor), &mut left)? {
             return Ok(());
         }
     }
@@ -49,12 +49,12 @@ async fn print_entries(session: &mut Session, options: &RecvOptions) -> Result<(
 fn print_some(
     session: &Session,
     entries: &[LocalEntry],
-    cursor: Version,
+    (epoch, cursor): (StoreEpoch, Version),
     left: &mut Option<usize>,
 ) -> Result<bool, Failure> {
     for entry in entries {
         output::print(&output::entry(entry)).map_err(Failure::Output)?;
-        session.client.applied(entry.version);
+        session.client.applied(epoch, entry.version);
         if let Some(left) = left {
             *left -= 1;
             if *left == 0 {
@@ -62,6 +62,6 @@ fn print_some(
             }
         }
     }
-    session.client.applied(cursor);
+    session.client.applied(epoch, cursor);
     Ok(false)
 }

@@ -3,11 +3,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::{LocalEntry, LocalStore, Outgoing, Saved};
-use crate::id::{ClientMsgId, Version};
+use super::{EarlierEntry, EarlierPlace, LocalEntry, LocalStore, MessageName, Outgoing, Saved};
+use crate::id::{ClientMsgId, StoreEpoch, Version};
 use crate::storage::StoreError;
 
-/// A [`LocalStore`] that lives as long as the process: for tests, and for clients that want nothing kept. It holds the newest entries only.
+/// A [`LocalStore`] that lives as long as the process: for tests, and for clients that want nothing kept. It holds the newest entries only, of
+/// each epoch, and what it holds no more it does not recognise.
 #[derive(Debug)]
 pub struct MemoryLocalStore {
     held: Mutex<Held>,
@@ -16,8 +17,13 @@ pub struct MemoryLocalStore {
 
 #[derive(Debug, Default)]
 struct Held {
+    epoch: StoreEpoch,
     cursor: Version,
     entries: BTreeMap<Version, LocalEntry>,
+    earlier: BTreeMap<EarlierPlace, LocalEntry>,
+    /// Where earlier entries are.
+    names: BTreeMap<MessageName, EarlierPlace>,
+    last_earlier: i64,
     /// By the order of enqueueing.
     outgoing: BTreeMap<u64, Outgoing>,
     places: BTreeMap<ClientMsgId, u64>,
@@ -40,6 +46,29 @@ impl MemoryLocalStore {
     }
 }
 
+impl Held {
+    fn make_earlier(&mut self, entry: LocalEntry) {
+        self.last_earlier += 1;
+        let place = EarlierPlace(self.last_earlier);
+        if let Some(twin) = self.names.insert(entry.name(), place) {
+            self.earlier.remove(&twin);
+        }
+        self.earlier.insert(place, entry);
+    }
+
+    fn forget_earliest(&mut self) {
+        if let Some((_, entry)) = self.earlier.pop_first() {
+            self.names.remove(&entry.name());
+        }
+    }
+
+    fn take_earlier(&mut self, name: &MessageName) {
+        if let Some(place) = self.names.remove(name) {
+            self.earlier.remove(&place);
+        }
+    }
+}
+
 impl Default for MemoryLocalStore {
     fn default() -> Self {
         Self::new()
@@ -50,7 +79,12 @@ impl Default for MemoryLocalStore {
 impl LocalStore for MemoryLocalStore {
     async fn load(&self) -> Result<Saved, StoreError> {
         let held = self.held();
-        Ok(Saved { cursor: held.cursor, outgoing: held.outgoing.values().cloned().collect() })
+        Ok(Saved {
+            epoch: held.epoch,
+            cursor: held.cursor,
+            has_earlier: !held.earlier.is_empty(),
+            outgoing: held.outgoing.values().cloned().collect(),
+        })
     }
 
     async fn enqueue(&self, messages: Vec<Outgoing>) -> Result<(), StoreError> {
@@ -73,9 +107,28 @@ impl LocalStore for MemoryLocalStore {
         Ok(())
     }
 
+    async fn begin_epoch(&self, epoch: StoreEpoch) -> Result<(), StoreError> {
+        let held = &mut *self.held();
+        if held.epoch != epoch {
+            (held.epoch, held.cursor) = (epoch, Version::ZERO);
+            let entries = std::mem::take(&mut held.entries);
+            entries.into_values().for_each(|entry| held.make_earlier(entry));
+            while held.earlier.len() > self.keep {
+                held.forget_earliest();
+            }
+        }
+        Ok(())
+    }
+
+    async fn recognise(&self, entries: &[LocalEntry]) -> Result<Vec<bool>, StoreError> {
+        let held = self.held();
+        Ok(entries.iter().map(|entry| held.names.contains_key(&entry.name())).collect())
+    }
+
     async fn apply(&self, entries: Vec<LocalEntry>, cursor: Version) -> Result<(), StoreError> {
         let mut held = self.held();
         for entry in entries {
+            held.take_earlier(&entry.name());
             held.entries.entry(entry.version).or_insert(entry);
         }
         while held.entries.len() > self.keep {
@@ -88,6 +141,12 @@ impl LocalStore for MemoryLocalStore {
     async fn read(&self, after: Version, limit: usize) -> Result<Vec<LocalEntry>, StoreError> {
         let held = self.held();
         Ok(held.entries.range(after.next()..).take(limit).map(|(_, entry)| entry.clone()).collect())
+    }
+
+    async fn earlier(&self, before: EarlierPlace, limit: usize) -> Result<Vec<EarlierEntry>, StoreError> {
+        let held = self.held();
+        let newest_first = held.earlier.range(..before).rev().take(limit);
+        Ok(newest_first.map(|(place, entry)| EarlierEntry { place: *place, entry: entry.clone() }).collect())
     }
 }
 

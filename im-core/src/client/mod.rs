@@ -8,14 +8,15 @@
 //! - **Sends** leave in the order they came, and those to one user keep it whatever fails: after a retryable failure everything from the failed
 //!   one on is sent again. Each is answered once, by [`Effect::Acked`] or [`Effect::Rejected`].
 //! - **Entries** come out of [`Effect::Apply`] once each, in version order, without a gap, whichever way they came: push, pull, or
-//!   the ack of an own send.
+//!   the ack of an own send. After [`Effect::BeginEpoch`] they come anew from the first; the local store
+//!   [recognises](LocalStore::recognise) those that the device has.
 //! - **Rooms** that were entered are entered again after every login. What is said there is said and heard at most once.
 //! - **The cursor** moves only by [`Input::Applied`]; only it is acknowledged, by an ack or as the offset of a pull.
 //! - **Bounds**: everything it keeps is bounded by [`ClientConfig`].
 //!
 //! | file | what |
 //! |---|---|
-//! | `machine` | the link's life (`link`), what arrives (`heard`), what leaves (`work`), live chat (`rooms`) |
+//! | `machine` | the link's life (`link`), what arrives (`heard`), what leaves (`work`), another epoch (`epoch`), live chat (`rooms`) |
 //! | `outbox` | what is to be sent, and what is in flight |
 //! | `inbox` | what was received: order, gaps, the cursor |
 //! | `heartbeat` | how long a link may be silent (Mars' smart heartbeat) |
@@ -42,7 +43,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use im_proto::{CmdId, ErrorCode, Frame, FrameError};
 
-use crate::id::{ClientMsgId, MsgId, Uid, Version};
+use crate::id::{ClientMsgId, MsgId, StoreEpoch, Uid, Version};
 use crate::message::{ContentType, Target};
 use crate::session::KickReason;
 use crate::time::{Tick, Timestamp};
@@ -54,7 +55,7 @@ pub use machine::Client;
 pub use memory::MemoryLocalStore;
 pub use random::SplitMix64;
 pub use rooms::{Heard, RoomAction, RoomEvent, Saying};
-pub use store::{LocalStore, Saved};
+pub use store::{EarlierEntry, EarlierPlace, LocalStore, Saved};
 
 /// What happened to the client.
 #[derive(Clone, Debug)]
@@ -95,6 +96,10 @@ pub enum Effect {
     /// Write what is queued, within a bounded time, close the link and forget it: no input of it may follow. Where a link is only being
     /// opened, give that up.
     Disconnect,
+    /// The server's store is in another epoch than what this device holds: it lost acknowledged messages. Make it durable, by
+    /// [`LocalStore::begin_epoch`], before anything of a later [`Effect::Apply`]; no input answers it. Everything given out before is applied. From here on
+    /// entries come from the first on, also those that the device has: show those only that [`LocalStore::recognise`] does not know.
+    BeginEpoch(StoreEpoch),
     /// Make these durable together with `cursor`, then answer with [`Input::Applied`]. Entries are in version order and follow on the ones
     /// given before; `cursor` is at least the last one's version, and can be greater where the server has nothing more up to it.
     Apply {
@@ -172,7 +177,27 @@ pub struct LocalEntry {
     pub withdrawn_at: Option<Timestamp>,
 }
 
+/// What tells a message from all others, whatever store it is in: by its sender's name for it, or by the server's where the sender gave none.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum MessageName {
+    Sender(Uid, ClientMsgId),
+    Server(MsgId),
+}
+
 impl LocalEntry {
+    /// Whether both are one message. A sender's name for it decides, because a message that a store lost and was sent again has another msgid; without
+    /// one, the msgid does.
+    pub fn is_same_message(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+
+    pub(crate) fn name(&self) -> MessageName {
+        match &self.client_msg_id {
+            Some(id) => MessageName::Sender(self.from.clone(), id.clone()),
+            None => MessageName::Server(self.msgid),
+        }
+    }
+
     /// About how many bytes it takes, for budgets.
     pub fn size(&self) -> usize {
         self.content.len() + self.from.as_str().len() + 192
@@ -225,7 +250,7 @@ pub enum EndReason {
     /// The server ended the login: logged in elsewhere, by an administrator, or the token ended.
     #[error("the server ended the login: {}", words(*.0))]
     Kicked(KickReason),
-    /// The server's timeline ends before what the device holds: the server lost data, or is another one. Going on would drop whatever it
+    /// The server's timeline ends before what the device holds, in the same epoch: the server lost data and nobody raised its epoch, or it is another one. Going on would drop whatever it
     /// stores under the versions that the device has; the way on is to begin with an empty local store.
     #[error("the server's timeline ends at version {head}, but this device holds it up to {held}")]
     TimelineLost {

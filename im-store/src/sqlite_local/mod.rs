@@ -16,13 +16,14 @@
 //! # Ok(()) }
 //! ```
 
+mod epochs;
 mod fault;
 mod open;
 mod rows;
 
 use async_trait::async_trait;
-use im_core::client::{LocalEntry, LocalStore, Outgoing, Saved};
-use im_core::id::{ClientMsgId, Version};
+use im_core::client::{EarlierEntry, EarlierPlace, LocalEntry, LocalStore, Outgoing, Saved};
+use im_core::id::{ClientMsgId, StoreEpoch, Version};
 use im_core::storage::StoreError;
 use sqlx::SqlitePool;
 
@@ -45,14 +46,17 @@ impl SqliteLocalStore {
 
     async fn try_load(&self) -> Result<Saved, Fault> {
         let mut transaction = self.pool.begin().await?;
-        let cursor = sqlx::query_scalar("SELECT cursor FROM state").fetch_one(&mut *transaction).await?;
+        let (epoch, cursor, has_earlier) =
+            sqlx::query_as("SELECT epoch, cursor, EXISTS (SELECT 1 FROM earlier) FROM state")
+                .fetch_one(&mut *transaction)
+                .await?;
         let rows: Vec<rows::OutgoingRow> = sqlx::query_as(
             "SELECT client_msg_id, receiver, content_type, content FROM outgoing ORDER BY place",
         )
         .fetch_all(&mut *transaction)
         .await?;
         let outgoing = rows.into_iter().map(rows::outgoing).collect::<Result<_, _>>()?;
-        Ok(Saved { cursor: Version(cursor), outgoing })
+        Ok(Saved { epoch: StoreEpoch(epoch), cursor: Version(cursor), has_earlier, outgoing })
     }
 
     async fn try_enqueue(&self, messages: Vec<Outgoing>) -> Result<(), Fault> {
@@ -85,7 +89,12 @@ impl SqliteLocalStore {
 
     async fn try_apply(&self, entries: Vec<LocalEntry>, cursor: Version) -> Result<(), Fault> {
         let mut transaction = self.pool.begin().await?;
+        let has_earlier: bool =
+            sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM earlier)").fetch_one(&mut *transaction).await?;
         for entry in entries {
+            if has_earlier {
+                rows::take_earlier(&entry).execute(&mut *transaction).await?;
+            }
             rows::insert(&entry).execute(&mut *transaction).await?;
         }
         sqlx::query("UPDATE state SET cursor = max(cursor, ?)")
@@ -122,11 +131,23 @@ impl LocalStore for SqliteLocalStore {
         self.try_settle(messages).await.map_err(|fault| fault.into_error("settle"))
     }
 
+    async fn begin_epoch(&self, epoch: StoreEpoch) -> Result<(), StoreError> {
+        self.try_begin_epoch(epoch).await.map_err(|fault| fault.into_error("begin_epoch"))
+    }
+
+    async fn recognise(&self, entries: &[LocalEntry]) -> Result<Vec<bool>, StoreError> {
+        self.try_recognise(entries).await.map_err(|fault| fault.into_error("recognise"))
+    }
+
     async fn apply(&self, entries: Vec<LocalEntry>, cursor: Version) -> Result<(), StoreError> {
         self.try_apply(entries, cursor).await.map_err(|fault| fault.into_error("apply"))
     }
 
     async fn read(&self, after: Version, limit: usize) -> Result<Vec<LocalEntry>, StoreError> {
         self.try_read(after, limit).await.map_err(|fault| fault.into_error("read"))
+    }
+
+    async fn earlier(&self, before: EarlierPlace, limit: usize) -> Result<Vec<EarlierEntry>, StoreError> {
+        self.try_earlier(before, limit).await.map_err(|fault| fault.into_error("earlier"))
     }
 }

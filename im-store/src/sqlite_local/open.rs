@@ -111,9 +111,14 @@ async fn connect(path: &Path) -> Result<SqlitePool, sqlx::Error> {
 
 /// The schema's history. A published file never changes.
 fn migrations() -> Migrator {
-    let local = include_str!("../../migrations/sqlite_local/0001_local.sql");
-    let migration = Migration::new(1, "local".into(), MigrationType::Simple, local.into_sql_str(), false);
-    Migrator::with_migrations(vec![migration])
+    let files = [
+        ("local", include_str!("../../migrations/sqlite_local/0001_local.sql")),
+        ("epoch", include_str!("../../migrations/sqlite_local/0002_epoch.sql")),
+    ];
+    let migration = |(number, (name, sql)): (i64, (&'static str, &'static str))| {
+        Migration::new(number, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations((1..).zip(files).map(migration).collect())
 }
 
 /// Whose the file is: `owner`'s, if it was nobody's.

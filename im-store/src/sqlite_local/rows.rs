@@ -37,6 +37,29 @@ pub(super) fn insert(entry: &LocalEntry) -> Query<'_, Sqlite, SqliteArguments> {
     .bind(entry.withdrawn_at.map(|at| at.0))
 }
 
+/// Takes what is the same message out of the earlier entries.
+pub(super) fn take_earlier(entry: &LocalEntry) -> Query<'_, Sqlite, SqliteArguments> {
+    match &entry.client_msg_id {
+        Some(id) => sqlx::query("DELETE FROM earlier WHERE client_msg_id = ? AND sender = ?")
+            .bind(id.as_str().as_bytes())
+            .bind(entry.from.as_str().as_bytes()),
+        None => {
+            sqlx::query("DELETE FROM earlier WHERE msgid = ? AND client_msg_id IS NULL").bind(entry.msgid.0)
+        }
+    }
+}
+
+/// Finds the same message among the earlier entries.
+pub(super) fn find_earlier(entry: &LocalEntry) -> Query<'_, Sqlite, SqliteArguments> {
+    match &entry.client_msg_id {
+        Some(id) => sqlx::query("SELECT 1 FROM earlier WHERE client_msg_id = ? AND sender = ? LIMIT 1")
+            .bind(id.as_str().as_bytes())
+            .bind(entry.from.as_str().as_bytes()),
+        None => sqlx::query("SELECT 1 FROM earlier WHERE msgid = ? AND client_msg_id IS NULL LIMIT 1")
+            .bind(entry.msgid.0),
+    }
+}
+
 pub(super) fn outgoing(row: OutgoingRow) -> Result<Outgoing, Fault> {
     let (client_msg_id, receiver, content_type, content) = row;
     Ok(Outgoing {

@@ -10,7 +10,7 @@ use im_core::client::{
     self as machine, ClientConfig, Effect, Input, LocalEntry, LocalStore, Outgoing, Receipt, RoomAction,
     Saved,
 };
-use im_core::id::{ClientMsgId, Version};
+use im_core::id::{ClientMsgId, StoreEpoch, Version};
 use im_core::storage::StoreError;
 use im_core::time::Tick;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -40,13 +40,22 @@ pub(super) enum Control {
     Logout,
 }
 
+/// What the application confirmed last. It counts in its own epoch only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Confirmed {
+    pub(super) epoch: StoreEpoch,
+    pub(super) version: Version,
+}
+
 /// The task's ends of the handle's channels.
 #[derive(Debug)]
 pub(super) struct Ends {
     pub(super) sends: mpsc::Receiver<Submit>,
     pub(super) rooms: mpsc::Receiver<RoomAction>,
     pub(super) control: mpsc::Receiver<Control>,
-    pub(super) applied: watch::Receiver<Version>,
+    pub(super) applied: watch::Receiver<Confirmed>,
+    /// Where the task says that confirmations begin anew.
+    pub(super) restart: watch::Sender<Confirmed>,
     pub(super) events: mpsc::Sender<Event>,
 }
 
@@ -69,6 +78,10 @@ pub(super) struct Driver {
     /// Given out by the machine: not yet in a batch, or for the application to confirm.
     received: VecDeque<LocalEntry>,
     received_up_to: Version,
+    /// What the versions of entries belong to.
+    epoch: StoreEpoch,
+    /// Whether the local store may have entries of earlier epochs, which are not shown again.
+    recognises: bool,
     in_store: Version,
     answers: BTreeMap<ClientMsgId, oneshot::Sender<Result<Receipt, SendError>>>,
     events: VecDeque<Event>,
@@ -109,7 +122,7 @@ impl Driver {
         store: Arc<dyn LocalStore>,
         ends: Ends,
     ) -> Self {
-        let cursor = saved.cursor;
+        let Saved { epoch, cursor, has_earlier, .. } = saved;
         Self {
             options,
             machine: machine::Client::new(config, saved, seed()),
@@ -125,6 +138,8 @@ impl Driver {
             durable: VecDeque::new(),
             received: VecDeque::new(),
             received_up_to: cursor,
+            epoch,
+            recognises: has_earlier,
             in_store: cursor,
             answers: BTreeMap::new(),
             events: VecDeque::new(),
@@ -234,6 +249,7 @@ impl Driver {
                     }
                 }
                 Effect::Disconnect => self.disconnect(),
+                Effect::BeginEpoch(epoch) => self.on_epoch(epoch),
                 Effect::Apply { entries, cursor } => self.on_entries(entries, cursor),
                 Effect::Acked(receipt) => self.on_acked(receipt),
                 Effect::Rejected(rejection) => self.on_rejected(rejection),
@@ -275,8 +291,12 @@ impl Driver {
     /// for a day must not fill the memory.
     fn announce(&mut self, event: Event) {
         if self.events.len() >= self.options.events {
-            let lasting =
-                |event: &Event| matches!(event, Event::Entries { .. } | Event::Acked(_) | Event::Rejected(_));
+            let lasting = |event: &Event| {
+                matches!(
+                    event,
+                    Event::EpochBegan(_) | Event::Entries { .. } | Event::Acked(_) | Event::Rejected(_)
+                )
+            };
             self.events.retain(lasting);
         }
         self.events.push_back(event);
@@ -330,18 +350,44 @@ impl Driver {
 
 /// Entries and the local store.
 impl Driver {
+    /// Everything of the epoch before is in the local store: the machine waited for that.
+    fn on_epoch(&mut self, epoch: StoreEpoch) {
+        let held_something = self.recognises || self.received_up_to > Version::ZERO;
+        (self.epoch, self.recognises) = (epoch, held_something);
+        (self.received_up_to, self.in_store) = (Version::ZERO, Version::ZERO);
+        self.work.epoch = Some(epoch);
+        self.ends.restart.send_replace(Confirmed { epoch, version: Version::ZERO });
+        if held_something {
+            self.events.push_back(Event::EpochBegan(epoch));
+        }
+    }
+
     fn on_entries(&mut self, entries: Vec<LocalEntry>, cursor: Version) {
         if self.options.confirm == Confirm::Application {
-            self.events.push_back(Event::Entries { entries: entries.clone(), cursor });
+            self.offer(entries.clone(), cursor);
         }
         self.received.extend(entries);
         self.received_up_to = cursor;
     }
 
+    /// Shows entries to the application, those that it has seen in an earlier epoch left out: the local store tells which.
+    fn offer(&mut self, entries: Vec<LocalEntry>, cursor: Version) {
+        if !self.recognises {
+            return self.show(entries, cursor);
+        }
+        let (offered, up_to) = self.work.offered.get_or_insert_with(|| (Vec::new(), cursor));
+        offered.extend(entries);
+        *up_to = cursor;
+    }
+
+    fn show(&mut self, entries: Vec<LocalEntry>, cursor: Version) {
+        self.events.push_back(Event::Entries { epoch: self.epoch, entries, cursor });
+    }
+
     fn on_confirmed(&mut self) {
-        let confirmed = *self.ends.applied.borrow_and_update();
-        if self.options.confirm == Confirm::Application {
-            self.apply_up_to(confirmed.min(self.received_up_to));
+        let Confirmed { epoch, version } = *self.ends.applied.borrow_and_update();
+        if self.options.confirm == Confirm::Application && epoch == self.epoch {
+            self.apply_up_to(version.min(self.received_up_to));
         }
     }
 
@@ -364,21 +410,29 @@ impl Driver {
             self.apply_up_to(self.received_up_to);
         }
         if !self.work.is_empty() {
-            let work = std::mem::take(&mut self.work);
-            self.writing = Some(Box::pin(work.write(self.store.clone())));
+            self.write();
         }
+    }
+
+    fn write(&mut self) {
+        let mut work = std::mem::take(&mut self.work);
+        work.recognises = self.recognises;
+        self.writing = Some(Box::pin(work.write(self.store.clone())));
     }
 
     fn on_wrote(&mut self, done: Result<Done, StoreError>) {
         self.writing = None;
-        let Done { outgoing, entries, cursor } = match done {
+        let Done { outgoing, offered, entries, cursor } = match done {
             Ok(done) => done,
             Err(error) => return self.fail(error),
         };
         self.durable.extend(outgoing);
+        if let Some((entries, cursor)) = offered {
+            self.show(entries, cursor);
+        }
         if let Some(cursor) = cursor {
             if self.options.confirm == Confirm::Store {
-                self.events.push_back(Event::Entries { entries, cursor });
+                self.show(entries, cursor);
             }
             self.feed(Input::Applied(cursor));
         }
@@ -444,8 +498,7 @@ impl Driver {
             if self.work.is_empty() {
                 return;
             }
-            let work = std::mem::take(&mut self.work);
-            self.writing = Some(Box::pin(work.write(self.store.clone())));
+            self.write();
         }
     }
 }

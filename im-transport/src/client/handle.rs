@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use im_core::client::{ClientConfig, LocalStore, Outgoing, Receipt, RoomAction};
-use im_core::id::Version;
+use im_core::id::{StoreEpoch, Version};
 use im_core::storage::StoreError;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::driver::{Control, Driver, Ends, Submit};
+use super::driver::{Confirmed, Control, Driver, Ends, Submit};
 use super::{ClientOptions, Event, SendError};
 
 /// Sends that may wait for the task to take them up. It takes all that wait at once, so this is the batch that one write to the local store serves.
@@ -23,7 +23,7 @@ pub struct Client {
     sends: mpsc::Sender<Submit>,
     rooms: mpsc::Sender<RoomAction>,
     control: mpsc::Sender<Control>,
-    applied: watch::Sender<Version>,
+    applied: watch::Sender<Confirmed>,
 }
 
 impl Client {
@@ -44,13 +44,14 @@ impl Client {
         let (sends, sends_end) = mpsc::channel(SENDS_IN_CHANNEL);
         let (rooms, rooms_end) = mpsc::channel(ROOM_ACTIONS_IN_CHANNEL);
         let (control, control_end) = mpsc::channel(8);
-        let (applied, applied_end) = watch::channel(saved.cursor);
+        let (applied, applied_end) = watch::channel(Confirmed { epoch: saved.epoch, version: saved.cursor });
         let (events_end, events) = mpsc::channel(options.events.max(1));
         let ends = Ends {
             sends: sends_end,
             rooms: rooms_end,
             control: control_end,
             applied: applied_end,
+            restart: applied.clone(),
             events: events_end,
         };
         tokio::spawn(Driver::new(options, config, saved, store, ends).run());
@@ -84,10 +85,16 @@ impl Client {
         self.rooms.send(action).await.map_err(|_| SendError::Gone)
     }
 
-    /// Everything in [`Event::Entries`] up to `version` is durable in the application. Only for
-    /// [`Confirm::Application`](super::Confirm::Application); cumulative, never blocks.
-    pub fn applied(&self, version: Version) {
-        self.applied.send_modify(|applied| *applied = version.max(*applied));
+    /// Everything in [`Event::Entries`] of this epoch up to `version` is durable in the application. Only for
+    /// [`Confirm::Application`](super::Confirm::Application); cumulative, never blocks. Of an epoch that has ended it says nothing new.
+    pub fn applied(&self, epoch: StoreEpoch, version: Version) {
+        self.applied.send_if_modified(|applied| {
+            let is_new = applied.epoch == epoch && applied.version < version;
+            if is_new {
+                applied.version = version;
+            }
+            is_new
+        });
     }
 
     /// The device changed its network, or woke up: try at once what was put off.

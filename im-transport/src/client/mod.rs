@@ -36,7 +36,7 @@ mod work;
 use std::time::Duration;
 
 use im_core::client::{EndReason, LocalEntry, Receipt, Rejection, RoomEvent};
-use im_core::id::{ClientMsgId, Version};
+use im_core::id::{ClientMsgId, StoreEpoch, Version};
 use im_core::storage::StoreError;
 use im_proto::Frame;
 
@@ -60,8 +60,13 @@ pub enum Event {
         /// Until the next try.
         retry_in: Duration,
     },
+    /// The server's store lost acknowledged messages, and versions begin anew. What the device has is not shown again; it gets its new versions in the
+    /// local store, and what the server lost stays there as [`earlier`](LocalStore::earlier). A device that holds nothing yet does not hear of it.
+    EpochBegan(StoreEpoch),
     /// New entries of the timeline, each once, in version order.
     Entries {
+        /// What their versions belong to.
+        epoch: StoreEpoch,
         /// The entries. Empty where only the cursor moved.
         entries: Vec<LocalEntry>,
         /// What the device holds everything up to, once these are applied.

@@ -11,8 +11,8 @@ use super::{Asked, Client, Link};
 use crate::client::frame::{self, BadBody, Pushed};
 use crate::client::inbox::Offered;
 use crate::client::outbox::Place;
-use crate::client::{Effect, EndReason, MAX_RETRY_AFTER, Receipt, Rejection};
-use crate::id::{MsgId, Version};
+use crate::client::{Effect, EndReason, LocalEntry, MAX_RETRY_AFTER, Receipt, Rejection};
+use crate::id::{MsgId, StoreEpoch, Version};
 use crate::session::KickReason;
 use crate::time::{Tick, Timestamp};
 
@@ -52,7 +52,7 @@ impl Client {
             self.heartbeat.succeeded();
         }
         let reply = NoopReply::decode(body)?;
-        self.inbox.heard_of(Version(reply.version));
+        self.heard_of(Version(reply.version));
         Ok(())
     }
 
@@ -70,15 +70,24 @@ impl Client {
         };
         match pushed {
             Pushed::Hint => self.inbox.hint(),
-            Pushed::Head(head) if head <= self.inbox.applied() => self.acks.say_again(),
-            Pushed::Head(head) => self.inbox.heard_of(head),
+            Pushed::Head(head) if self.is_in_epoch() && head <= self.inbox.applied() => self.acks.say_again(),
+            Pushed::Head(head) => self.heard_of(head),
             Pushed::Entry(entry) => {
-                if self.inbox.offer(*entry) == Offered::Applied {
+                if self.offer(*entry) == Offered::Applied {
                     self.acks.say_again();
                 }
             }
         }
         Ok(())
+    }
+
+    /// An entry of the link's epoch. Where that is not the inbox's, or not known yet, it is one to be fetched.
+    fn offer(&mut self, entry: LocalEntry) -> Offered {
+        if self.is_in_epoch() {
+            return self.inbox.offer(entry);
+        }
+        self.heard_of(entry.version);
+        Offered::New
     }
 
     fn on_kickout(&mut self, now: Tick, body: Bytes, effects: &mut Vec<Effect>) -> Result<(), Broken> {
@@ -131,14 +140,13 @@ impl Client {
     fn on_auth(&mut self, now: Tick, body: Bytes, effects: &mut Vec<Effect>) -> Result<(), Broken> {
         let response = AuthResponse::decode(body)?;
         if response.status == 0 {
-            let (head, held) = (Version(response.version), self.inbox.received());
-            if head < held {
+            let head = Version(response.version);
+            if let Err(reason) = self.on_epoch(StoreEpoch(response.epoch), head) {
                 effects.push(Effect::Disconnect);
-                self.end(EndReason::TimelineLost { head, held }, effects);
+                self.end(reason, effects);
                 return Ok(());
             }
             self.link = Link::Ready { since: now };
-            self.inbox.heard_of(head);
             effects.push(Effect::LoggedIn { head, server_time: Timestamp(response.server_time) });
             return Ok(());
         }
@@ -181,8 +189,8 @@ impl Client {
             version: Version(response.version),
             timestamp: Timestamp(response.timestamp),
         };
-        if receipt.version > self.inbox.received() {
-            self.inbox.offer(frame::own(sent, &receipt, &self.config.uid));
+        if !self.is_in_epoch() || receipt.version > self.inbox.received() {
+            self.offer(frame::own(sent, &receipt, &self.config.uid));
         } else if receipt.version <= Version::ZERO {
             self.inbox.hint();
         }

@@ -7,6 +7,7 @@ use im_proto::{CmdId, Seq};
 
 use super::{Asked, Client, Link, Seqs};
 use crate::client::{Effect, EndReason, SmartHeartbeat, frame};
+use crate::id::Version;
 use crate::time::Tick;
 
 impl Client {
@@ -29,6 +30,8 @@ impl Client {
         self.seqs = Seqs::default();
         self.heartbeat.link_opened();
         self.acks.link_opened();
+        self.next_epoch = None;
+        self.early = Version::ZERO;
         let body = frame::auth(&self.config);
         self.request(now, CmdId::AUTH, body, Asked::Auth, effects);
     }

@@ -1,3 +1,4 @@
+mod epoch;
 mod heard;
 mod link;
 mod rooms;
@@ -7,13 +8,14 @@ use std::collections::BTreeMap;
 
 use im_proto::{HEADER_LEN, MAX_FRAME, Seq};
 
+use self::epoch::NextEpoch;
 use super::acks::Acks;
 use super::inbox::{Inbox, InboxLimits};
 use super::outbox::{Outbox, Place};
 use super::rooms::Rooms;
 use super::seqs::Seqs;
 use super::{ClientConfig, Effect, Input, Outgoing, Saved, SendError, SmartHeartbeat, SplitMix64};
-use crate::id::{ClientMsgId, RoomId, Version};
+use crate::id::{ClientMsgId, RoomId, StoreEpoch, Version};
 use crate::time::Tick;
 
 /// What a request may take on top of the time-out, by the bytes in flight: 4 KiB a second, Mars' `kGPRSMinRate`.
@@ -26,7 +28,13 @@ pub struct Client {
     random: SplitMix64,
     link: Link,
     outbox: Outbox,
+    /// What the inbox's versions belong to.
+    epoch: StoreEpoch,
+    /// The link's epoch, if it is another and has not begun on this device.
+    next_epoch: Option<NextEpoch>,
     inbox: Inbox,
+    /// The greatest version that was pushed before the login was answered, and with it the epoch known.
+    early: Version,
     acks: Acks,
     heartbeat: SmartHeartbeat,
     seqs: Seqs,
@@ -75,16 +83,14 @@ enum Asked {
 impl Client {
     /// A client that goes on from what its device saved. `seed` is for jitter: different on every device, or they all come back at once.
     pub fn new(config: ClientConfig, saved: Saved, seed: u64) -> Self {
-        let limits = InboxLimits {
-            waiting: config.max_waiting,
-            waiting_bytes: config.max_waiting_bytes,
-            unapplied: config.max_unapplied,
-        };
         Self {
             random: SplitMix64::new(seed),
             link: Link::New,
             outbox: Outbox::new(saved.outgoing),
-            inbox: Inbox::new(saved.cursor, limits),
+            epoch: saved.epoch,
+            next_epoch: None,
+            inbox: Inbox::new(saved.cursor, limits(&config)),
+            early: Version::ZERO,
             acks: Acks::new(config.ack_delay),
             heartbeat: SmartHeartbeat::new(config.heartbeat),
             seqs: Seqs::default(),
@@ -160,7 +166,7 @@ impl Client {
             Link::Ready { .. } => [
                 self.request_due(),
                 Some(self.noop_due.unwrap_or_else(|| self.next_noop())),
-                self.acks.due(self.inbox.applied()),
+                self.ack_due(),
                 self.fetch_due(),
                 self.outbox.next_deadline(),
                 self.rooms.retry_at,
@@ -169,6 +175,11 @@ impl Client {
             .flatten()
             .min(),
         }
+    }
+
+    /// The epoch that [`cursor`](Self::cursor) and [`received`](Self::received) belong to.
+    pub fn epoch(&self) -> StoreEpoch {
+        self.epoch
     }
 
     /// Everything up to here is durable on this device, as far as the machine was told.
@@ -193,7 +204,7 @@ impl Client {
 
     /// Whether the client is logged in and has received everything that it heard of.
     pub fn is_caught_up(&self) -> bool {
-        self.is_ready() && self.inbox.is_caught_up() && !self.is_fetching()
+        self.is_ready() && self.next_epoch.is_none() && self.inbox.is_caught_up() && !self.is_fetching()
     }
 
     /// Whether the client is at its end.
@@ -204,5 +215,13 @@ impl Client {
     /// Who the client is, and its bounds.
     pub fn config(&self) -> &ClientConfig {
         &self.config
+    }
+}
+
+fn limits(config: &ClientConfig) -> InboxLimits {
+    InboxLimits {
+        waiting: config.max_waiting,
+        waiting_bytes: config.max_waiting_bytes,
+        unapplied: config.max_unapplied,
     }
 }

@@ -15,6 +15,7 @@ impl Client {
     pub(super) fn work(&mut self, now: Tick, effects: &mut Vec<Effect>) {
         self.apply(effects);
         if self.is_ready() {
+            self.begin_epoch(effects);
             self.fetch(now, effects);
             self.ack(now, effects);
             self.send_queued(now, effects);
@@ -33,7 +34,8 @@ impl Client {
     }
 
     pub(super) fn fetch_due(&self) -> Option<Tick> {
-        (self.inbox.wants_fetch() && !self.is_fetching()).then_some(self.fetch_after)
+        let wants = self.next_epoch.is_none() && self.inbox.wants_fetch() && !self.is_fetching();
+        wants.then_some(self.fetch_after)
     }
 
     /// Asks for what comes after the last received entry. If that one is durable, the offset may say so, and a pull does; else a
@@ -52,7 +54,15 @@ impl Client {
         }
     }
 
+    /// What is applied is acknowledged in its own epoch only.
+    pub(super) fn ack_due(&self) -> Option<Tick> {
+        if self.next_epoch.is_some() { None } else { self.acks.due(self.inbox.applied()) }
+    }
+
     pub(super) fn ack(&mut self, now: Tick, effects: &mut Vec<Effect>) {
+        if self.ack_due().is_none() {
+            return;
+        }
         if let Some(version) = self.acks.take(now, self.inbox.applied()) {
             let seq = self.seq();
             self.write(now, CmdId::PUSH_ACK, seq, frame::ack(version), effects);

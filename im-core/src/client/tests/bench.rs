@@ -32,7 +32,7 @@ impl Bench {
 
     /// Alice's device, logged in, holding everything up to `cursor`, which is the head.
     pub(super) fn ready_at(cursor: i64, change: impl FnOnce(&mut ClientConfig)) -> Self {
-        let saved = Saved { cursor: Version(cursor), outgoing: Vec::new() };
+        let saved = Saved { cursor: Version(cursor), ..Saved::default() };
         let mut bench = Self::new(saved, change);
         bench.give(Input::Start);
         bench.log_in(cursor);
@@ -41,9 +41,18 @@ impl Bench {
 
     /// Opens the link that was asked for and grants the login.
     pub(super) fn log_in(&mut self, head: i64) -> Vec<Effect> {
+        self.log_in_to(0, head)
+    }
+
+    /// As `log_in`, to a store in this epoch.
+    pub(super) fn log_in_to(&mut self, epoch: i32, head: i64) -> Vec<Effect> {
         let auth = writes(&self.give(Input::Connected));
         assert_eq!(auth[0].cmd, CmdId::AUTH);
-        self.reply(&auth[0], &AuthResponse { version: head, server_time: 7, ..Default::default() })
+        self.grant(&auth[0], epoch, head)
+    }
+
+    pub(super) fn grant(&mut self, auth: &Frame, epoch: i32, head: i64) -> Vec<Effect> {
+        self.reply(auth, &AuthResponse { version: head, server_time: 7, epoch, ..Default::default() })
     }
 
     pub(super) fn give(&mut self, input: Input) -> Vec<Effect> {

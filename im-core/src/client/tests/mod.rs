@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bench;
+mod epochs;
 mod link;
 mod random_walk;
 mod receiving;

@@ -66,7 +66,7 @@ fn a_new_link_resends_every_unacked_message_oldest_first() {
 
 #[test]
 fn messages_saved_by_an_earlier_process_leave_first() {
-    let saved = Saved { cursor: Version(0), outgoing: vec![outgoing("1", "bob"), outgoing("2", "bob")] };
+    let saved = Saved { outgoing: vec![outgoing("1", "bob"), outgoing("2", "bob")], ..Saved::default() };
     let mut bench = Bench::new(saved, |_| {});
     assert_eq!(bench.give(Input::Start), [Effect::Connect]);
     assert_eq!(bench.send("3", "bob"), []);

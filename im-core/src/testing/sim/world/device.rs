@@ -169,6 +169,8 @@ impl World {
             Effect::Connect => self.connect(device),
             Effect::Write(frame) => self.client_writes(device, frame),
             Effect::Disconnect => self.close_at_client(device),
+            // The simulated store keeps its epoch.
+            Effect::BeginEpoch(_) => {}
             Effect::Apply { entries, cursor } => self.disk_queue(device, Write::Apply(entries, cursor)),
             Effect::Acked(receipt) => self.acked(device, receipt),
             Effect::Rejected(rejection) => {
