@@ -66,6 +66,16 @@ fn a_cursor_by_maximum_is_caught() {
 }
 
 #[test]
+fn a_restore_that_does_not_raise_the_epoch_is_caught() {
+    is_caught(Mutant::EpochNotRaised);
+}
+
+#[test]
+fn a_device_that_does_not_recognise_what_it_has_is_caught() {
+    is_caught(Mutant::ForgetfulDevice);
+}
+
+#[test]
 fn an_order_that_is_not_kept_after_a_failure_is_caught() {
     is_caught(Mutant::OrderNotKept);
 }

@@ -59,6 +59,14 @@ counts! {
     calls_timed_out,
     /// Crashes of a store.
     store_crashes,
+    /// Stores that were restored from a backup.
+    restores,
+    /// Messages that a restore took back.
+    messages_lost_by_restores,
+    /// Messages that a device had when a store gave them anew.
+    messages_recognised,
+    /// Of those, the ones that the restored store had lost and got again.
+    lost_messages_recognised,
     /// Crashes of a server process.
     server_crashes,
     /// Pauses of a server process.

@@ -64,6 +64,10 @@ pub(super) enum Event {
     ClientTimer(DeviceLife),
     DiskWrite(DeviceLife),
     Burst,
+    /// The operator saves what the store holds.
+    Backup,
+    /// The operator brings that back: the store loses what it took since.
+    Restore,
     Hostile(usize),
     Fault,
     Heal,

@@ -1,22 +1,31 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::client::{LocalEntry, Outgoing, Receipt};
-use crate::id::{ClientMsgId, MsgId, RoomId, Uid, Version};
+use crate::id::{ClientMsgId, MsgId, RoomId, StoreEpoch, Uid, Version};
 use crate::message::Entry;
 
 /// Something that happened and that promises are about, told to every invariant as it happens.
 #[derive(Debug)]
 pub(super) enum Seen<'a> {
     /// A server wrote to a link of `uid` that this message stands at this place of `uid`'s timeline.
-    Shown { uid: &'a Uid, version: Version, msgid: MsgId },
+    Shown { epoch: StoreEpoch, uid: &'a Uid, version: Version, msgid: MsgId },
     /// A server wrote to a link of `uid` a message with this content.
     Content { uid: &'a Uid, content: &'a [u8] },
     /// A server wrote to a link of `uid` that its timeline reaches to here.
-    Head { uid: &'a Uid, head: Version },
-    /// A device keeps entries for good.
-    Applied { device: usize, uid: &'a Uid, entries: &'a [LocalEntry], cursor: Version },
+    Head { epoch: StoreEpoch, uid: &'a Uid, head: Version },
+    /// A device keeps entries for good, and shows those that it does not know (`known`, one for each).
+    Applied {
+        device: usize,
+        epoch: StoreEpoch,
+        uid: &'a Uid,
+        entries: &'a [LocalEntry],
+        known: &'a [bool],
+        cursor: Version,
+    },
     /// A device learned that its send is durable.
-    Acked { uid: &'a Uid, receipt: &'a Receipt },
+    Acked { epoch: StoreEpoch, uid: &'a Uid, receipt: &'a Receipt },
+    /// The store went back to an earlier state, and lost these entries of these timelines.
+    Restored { lost: &'a [(Uid, Entry)] },
     /// A device was told that its send will never be taken.
     Rejected { device: usize, why: &'a str },
     /// A device has a new link.
@@ -38,6 +47,10 @@ pub(super) enum Seen<'a> {
 pub(super) struct Ending {
     pub(super) devices: Vec<DeviceRecord>,
     pub(super) timelines: BTreeMap<Uid, Vec<Entry>>,
+    /// The store's epoch.
+    pub(super) epoch: StoreEpoch,
+    /// What a restore took back and nobody sent again.
+    pub(super) lost: BTreeSet<(Uid, ClientMsgId)>,
     /// Of the hostile clients; they have no device.
     pub(super) strangers: Vec<Uid>,
     /// Logged-in links, as the servers see it: user, and whatever of it conflicts under the kick policy.
@@ -55,6 +68,8 @@ pub(super) struct DeviceRecord {
     pub(super) acked: BTreeMap<ClientMsgId, Receipt>,
     /// What it keeps, in version order.
     pub(super) kept: Vec<LocalEntry>,
+    /// What it has of before a restore, and the store has no more.
+    pub(super) earlier: Vec<LocalEntry>,
 }
 
 /// What a message of the simulation says: who sent it to whom, and its number. The end of a name is not the beginning of another's.

@@ -23,6 +23,11 @@ use crate::time::{Tick, Timestamp};
 /// The time of day when a world begins: 2026-01-01 in UTC.
 const START: Timestamp = Timestamp(1_767_225_600_000);
 
+/// The true time of day.
+pub(super) fn time_of_day(kernel: &Kernel) -> Timestamp {
+    START + kernel.now().since(Tick::default())
+}
+
 /// One server's clock. All measure alike, but each dates with an error of its own.
 pub(super) struct SimClock {
     kernel: Arc<Kernel>,
@@ -43,8 +48,7 @@ impl Clock for SimClock {
 
     fn now(&self) -> Timestamp {
         let skew = self.skew.load(Ordering::Relaxed);
-        let now = START + self.kernel.now().since(Tick::default());
-        Timestamp(now.0 + skew)
+        Timestamp(time_of_day(&self.kernel).0 + skew)
     }
 
     fn sleep_until(&self, deadline: Tick) -> BoxFuture<'static, ()> {
@@ -183,6 +187,8 @@ pub(super) struct SimBus {
 #[derive(Default)]
 struct Order {
     published: u64,
+    /// Batches up to this one are gone.
+    forgotten: u64,
     newest_arrived: u64,
 }
 
@@ -194,6 +200,9 @@ impl SimBus {
     /// A batch arrives.
     pub(super) fn deliver(&self, batch: Vec<Delivery>, number: u64) {
         let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        if number <= order.forgotten {
+            return;
+        }
         if number < order.newest_arrived {
             self.kernel.count(|counts| counts.reorderings += 1);
         }
@@ -201,6 +210,12 @@ impl SimBus {
         drop(order);
         // The bus in memory never waits and never fails.
         let _ = self.inner.publish(batch).now_or_never();
+    }
+
+    /// Loses all that is on its way: nobody is there to take it.
+    pub(super) fn forget(&self) {
+        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        order.forgotten = order.published;
     }
 
     fn carry(&self, parcels: Vec<Delivery>) {

@@ -16,6 +16,8 @@ pub(super) struct Scenario {
     pub(super) messages: u64,
     /// How long things go wrong.
     pub(super) chaos: Duration,
+    /// When the store is saved, and when it is restored from that, if it is.
+    pub(super) restore: Option<(Duration, Duration)>,
     pub(super) kick: KickPolicy,
     pub(super) store: StoreRates,
     pub(super) bus: BusRates,
@@ -31,7 +33,12 @@ impl Scenario {
     pub(super) fn draw(dice: &mut Dice) -> Self {
         let policies = [KickPolicy::SameDevice, KickPolicy::Never];
         let kick = if dice.happens(750) { KickPolicy::SameDeviceType } else { policies[dice.index(2)] };
+        let restore = dice.happens(120).then(|| {
+            let backup = dice.millis(1_500, 8_000);
+            (backup, backup + dice.millis(500, 6_000))
+        });
         Self {
+            restore,
             servers: dice.index(2) + 2,
             shards: dice.index(2) + 1,
             users: dice.index(3) + 8,

@@ -1,10 +1,10 @@
-//! Each device shows each message once, and no send is stored twice.
+//! Each device shows each message once, over all epochs, forgets none that it showed, and takes none for another. No send is stored twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Broken, Invariant};
-use crate::id::{ClientMsgId, MsgId, Uid};
-use crate::testing::sim::history::{Ending, Seen};
+use crate::id::{ClientMsgId, MsgId, StoreEpoch, Uid};
+use crate::testing::sim::history::{DeviceRecord, Ending, Seen};
 
 #[derive(Default)]
 pub(super) struct NoDuplicate {
@@ -13,8 +13,11 @@ pub(super) struct NoDuplicate {
 
 #[derive(Default)]
 struct Shown {
-    msgids: BTreeSet<MsgId>,
+    /// A store that forgot what it gave may give a msgid again.
+    msgids: BTreeSet<(StoreEpoch, MsgId)>,
     sends: BTreeSet<(Uid, ClientMsgId)>,
+    /// Messages that their sender gave no name.
+    nameless: BTreeSet<MsgId>,
 }
 
 impl Invariant for NoDuplicate {
@@ -23,12 +26,19 @@ impl Invariant for NoDuplicate {
     }
 
     fn see(&mut self, seen: &Seen<'_>) -> Result<(), Broken> {
-        let Seen::Applied { device, entries, .. } = seen else { return Ok(()) };
+        let Seen::Applied { device, epoch, entries, known, .. } = seen else { return Ok(()) };
         let shown = self.shown.entry(*device).or_default();
-        for entry in *entries {
-            let send = entry.client_msg_id.clone().map(|id| (entry.from.clone(), id));
-            let known = send.is_some_and(|send| !shown.sends.insert(send));
-            if !shown.msgids.insert(entry.msgid) || known {
+        for (entry, recognised) in entries.iter().zip(*known) {
+            let is_new = shown.msgids.insert((*epoch, entry.msgid));
+            let known = match entry.client_msg_id.clone() {
+                Some(id) => !shown.sends.insert((entry.from.clone(), id)),
+                None => !shown.nameless.insert(entry.msgid),
+            };
+            if *recognised {
+                if !known {
+                    return Err(format!("device {device} takes message {} for one that it has", entry.msgid));
+                }
+            } else if !is_new || known {
                 return Err(format!(
                     "device {device} shows message {} again, as {}",
                     entry.msgid, entry.version
@@ -39,6 +49,9 @@ impl Invariant for NoDuplicate {
     }
 
     fn end(&self, ending: &Ending) -> Result<(), Broken> {
+        for (device, shown) in &self.shown {
+            ending.devices.get(*device).map_or(Ok(()), |record| holds_all(record, shown))?;
+        }
         let mut names = BTreeMap::new();
         for message in ending.timelines.values().flatten().map(|entry| &entry.message) {
             let send = (&message.from, &message.key);
@@ -60,5 +73,16 @@ impl Invariant for NoDuplicate {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether a device still has everything that it showed.
+fn holds_all(device: &DeviceRecord, shown: &Shown) -> Result<(), Broken> {
+    let held = device.kept.iter().chain(&device.earlier);
+    let held: BTreeSet<(&Uid, &ClientMsgId)> =
+        held.filter_map(|entry| Some((&entry.from, entry.client_msg_id.as_ref()?))).collect();
+    match shown.sends.iter().find(|(from, id)| !held.contains(&(from, id))) {
+        Some((from, id)) => Err(format!("{} showed {id} of {from} and has it no more", device.name)),
+        None => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! A message whose sender got an ack reaches every device of its receiver and of its sender.
+//! A message whose sender got an ack reaches every device of its receiver and of its sender, unless a restore took it back.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ impl Invariant for NoLoss {
     fn end(&self, ending: &Ending) -> Result<(), Broken> {
         for sender in &ending.devices {
             for sent in &sender.sent {
-                if !sender.acked.contains_key(&sent.client_msg_id) {
+                if !is_lost(ending, sender, sent) && !sender.acked.contains_key(&sent.client_msg_id) {
                     return Err(format!("{} never got an ack for {}", sender.name, sent.client_msg_id));
                 }
             }
@@ -35,11 +35,15 @@ impl Invariant for NoLoss {
         for holder in &ending.devices {
             let held = held(holder);
             for sender in &ending.devices {
-                missing(holder, &held, sender)?;
+                missing(ending, holder, &held, sender)?;
             }
         }
         Ok(())
     }
+}
+
+fn is_lost(ending: &Ending, sender: &DeviceRecord, sent: &Outgoing) -> bool {
+    ending.lost.contains(&(sender.uid.clone(), sent.client_msg_id.clone()))
 }
 
 fn held(device: &DeviceRecord) -> BTreeSet<(&Uid, &ClientMsgId)> {
@@ -48,12 +52,13 @@ fn held(device: &DeviceRecord) -> BTreeSet<(&Uid, &ClientMsgId)> {
 
 /// Whether a device lacks something of what a sender sent that it should hold, or holds it altered.
 fn missing(
+    ending: &Ending,
     holder: &DeviceRecord,
     held: &BTreeSet<(&Uid, &ClientMsgId)>,
     sender: &DeviceRecord,
 ) -> Result<(), Broken> {
     let concerned = |sent: &&Outgoing| sender.uid == holder.uid || sent.to == holder.uid;
-    for sent in sender.sent.iter().filter(concerned) {
+    for sent in sender.sent.iter().filter(concerned).filter(|sent| !is_lost(ending, sender, sent)) {
         if !held.contains(&(&sender.uid, &sent.client_msg_id)) {
             return Err(format!("{} has not got {} of {}", holder.name, sent.client_msg_id, sender.name));
         }

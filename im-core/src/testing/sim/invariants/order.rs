@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use super::{Broken, Invariant};
 use crate::client::LocalEntry;
-use crate::id::{ClientMsgId, Uid, Version};
+use crate::id::{ClientMsgId, StoreEpoch, Uid, Version};
 use crate::message::Entry;
 use crate::testing::sim::history::{DeviceRecord, Ending, Seen};
 
 #[derive(Default)]
 pub(super) struct Order {
-    cursors: BTreeMap<usize, Version>,
+    /// In which epoch, and up to where.
+    cursors: BTreeMap<usize, (StoreEpoch, Version)>,
 }
 
 impl Invariant for Order {
@@ -18,10 +19,13 @@ impl Invariant for Order {
         "order"
     }
 
-    /// Every device keeps entries in version order without a hole.
+    /// Every device keeps entries in version order without a hole, in every epoch from the first on.
     fn see(&mut self, seen: &Seen<'_>) -> Result<(), Broken> {
-        let Seen::Applied { device, entries, cursor, .. } = seen else { return Ok(()) };
-        let kept = self.cursors.entry(*device).or_default();
+        let Seen::Applied { device, epoch, entries, cursor, .. } = seen else { return Ok(()) };
+        let (of, kept) = self.cursors.entry(*device).or_default();
+        if of != epoch {
+            (*of, *kept) = (*epoch, Version::ZERO);
+        }
         for entry in *entries {
             if entry.version != kept.next() {
                 return Err(format!("device {device} keeps version {} after {kept}", entry.version));

@@ -1,22 +1,25 @@
-//! Versions are contiguous from 1, and over all that was ever shown to anybody none names two messages.
+//! Versions are contiguous from 1, and over all that was ever shown to anybody in one epoch none names two messages. What a restore did not take
+//! back stays where it was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Broken, Invariant};
-use crate::id::{MsgId, Uid, Version};
+use crate::id::{MsgId, StoreEpoch, Uid, Version};
 use crate::testing::sim::history::{DeviceRecord, Ending, Seen};
 
 #[derive(Default)]
 pub(super) struct Versions {
-    names: BTreeMap<(Uid, Version), MsgId>,
-    places: BTreeMap<(Uid, MsgId), Version>,
-    heads: BTreeMap<Uid, Version>,
+    names: BTreeMap<(StoreEpoch, Uid, Version), MsgId>,
+    places: BTreeMap<(StoreEpoch, Uid, MsgId), Version>,
+    heads: BTreeMap<(StoreEpoch, Uid), Version>,
+    /// What restores took back.
+    lost: BTreeSet<(Uid, MsgId)>,
 }
 
 impl Versions {
-    fn names(&mut self, uid: &Uid, version: Version, msgid: MsgId) -> Result<(), Broken> {
-        let named = *self.names.entry((uid.clone(), version)).or_insert(msgid);
-        let place = *self.places.entry((uid.clone(), msgid)).or_insert(version);
+    fn names(&mut self, epoch: StoreEpoch, uid: &Uid, version: Version, msgid: MsgId) -> Result<(), Broken> {
+        let named = *self.names.entry((epoch, uid.clone(), version)).or_insert(msgid);
+        let place = *self.places.entry((epoch, uid.clone(), msgid)).or_insert(version);
         if named != msgid {
             return Err(format!("version {version} of {uid} names {named} and {msgid}"));
         }
@@ -34,14 +37,18 @@ impl Invariant for Versions {
 
     fn see(&mut self, seen: &Seen<'_>) -> Result<(), Broken> {
         match seen {
-            Seen::Shown { uid, version, msgid } => self.names(uid, *version, *msgid),
-            Seen::Acked { uid, receipt } => self.names(uid, receipt.version, receipt.msgid),
-            Seen::Applied { uid, entries, .. } => {
-                entries.iter().try_for_each(|entry| self.names(uid, entry.version, entry.msgid))
+            Seen::Shown { epoch, uid, version, msgid } => self.names(*epoch, uid, *version, *msgid),
+            Seen::Acked { epoch, uid, receipt } => self.names(*epoch, uid, receipt.version, receipt.msgid),
+            Seen::Applied { epoch, uid, entries, .. } => {
+                entries.iter().try_for_each(|entry| self.names(*epoch, uid, entry.version, entry.msgid))
             }
-            Seen::Head { uid, head } => {
-                let known = self.heads.entry((*uid).clone()).or_default();
+            Seen::Head { epoch, uid, head } => {
+                let known = self.heads.entry((*epoch, (*uid).clone())).or_default();
                 *known = (*known).max(*head);
+                Ok(())
+            }
+            Seen::Restored { lost } => {
+                self.lost.extend(lost.iter().map(|(uid, entry)| (uid.clone(), entry.message.msgid)));
                 Ok(())
             }
             _ => Ok(()),
@@ -59,12 +66,15 @@ impl Invariant for Versions {
                 last = entry.version;
                 stored.insert((uid.clone(), entry.version), entry.message.msgid);
             }
-            let shown = self.heads.get(uid).copied().unwrap_or_default();
+            let shown = self.heads.get(&(ending.epoch, uid.clone())).copied().unwrap_or_default();
             if shown > last {
                 return Err(format!("{uid} was told of version {shown} and the timeline ends at {last}"));
             }
         }
-        for ((uid, version), msgid) in &self.names {
+        for ((epoch, uid, version), msgid) in &self.names {
+            if *epoch != ending.epoch && self.lost.contains(&(uid.clone(), *msgid)) {
+                continue;
+            }
             if stored.get(&(uid.clone(), *version)) != Some(msgid) {
                 return Err(format!(
                     "version {version} of {uid} was shown as {msgid} and is not stored as that"

@@ -4,6 +4,7 @@
 mod ack_before_durable;
 mod cursor_by_maximum;
 mod dedupe_off;
+mod forgetful_device;
 mod numbering_before_dedupe;
 mod order_not_kept;
 mod renumber;
@@ -36,17 +37,23 @@ pub enum Mutant {
     CursorByMaximum,
     /// The server forgets which conversation of a link waits for a failed send.
     OrderNotKept,
+    /// An operator restores the store and does not raise its epoch.
+    EpochNotRaised,
+    /// A device does not recognise what a restored store gives it again.
+    ForgetfulDevice,
 }
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::AckBeforeDurable,
         Self::DedupeOff,
         Self::VersionReissued,
         Self::NumberingBeforeDedupe,
         Self::CursorByMaximum,
         Self::OrderNotKept,
+        Self::EpochNotRaised,
+        Self::ForgetfulDevice,
     ];
 
     pub(super) fn store(self) -> fn(Arc<SimStore>) -> Arc<dyn Store> {
@@ -54,7 +61,11 @@ impl Mutant {
             Self::AckBeforeDurable => ack_before_durable::store,
             Self::VersionReissued => version_reissued::store,
             Self::NumberingBeforeDedupe => numbering_before_dedupe::store,
-            Self::DedupeOff | Self::CursorByMaximum | Self::OrderNotKept => as_it_is,
+            Self::DedupeOff
+            | Self::CursorByMaximum
+            | Self::OrderNotKept
+            | Self::EpochNotRaised
+            | Self::ForgetfulDevice => as_it_is,
         }
     }
 
@@ -64,6 +75,8 @@ impl Mutant {
             Self::DedupeOff => Setup { place: dedupe_off::place, ..sound },
             Self::CursorByMaximum => Setup { clients: Box::<cursor_by_maximum::Clients>::default(), ..sound },
             Self::OrderNotKept => Setup { gate: Box::<order_not_kept::Gate>::default(), ..sound },
+            Self::EpochNotRaised => Setup { raises_epoch: false, ..sound },
+            Self::ForgetfulDevice => Setup { clients: Box::new(forgetful_device::Clients), ..sound },
             Self::AckBeforeDurable | Self::VersionReissued | Self::NumberingBeforeDedupe => sound,
         }
     }
@@ -78,6 +91,8 @@ impl fmt::Display for Mutant {
             Self::NumberingBeforeDedupe => "numbering before dedupe",
             Self::CursorByMaximum => "cursor by maximum",
             Self::OrderNotKept => "order not kept",
+            Self::EpochNotRaised => "epoch not raised",
+            Self::ForgetfulDevice => "forgetful device",
         })
     }
 }
@@ -92,12 +107,19 @@ pub(super) struct Setup {
     pub(super) place: PlaceFn,
     pub(super) gate: Box<dyn GateTap>,
     pub(super) clients: Box<dyn ClientTap>,
+    /// Whether an operator who restores the store raises its epoch.
+    pub(super) raises_epoch: bool,
 }
 
 impl Default for Setup {
     /// Nothing is wrong.
     fn default() -> Self {
-        Self { place: State::append, gate: Box::new(Straight), clients: Box::new(Straight) }
+        Self {
+            place: State::append,
+            gate: Box::new(Straight),
+            clients: Box::new(Straight),
+            raises_epoch: true,
+        }
     }
 }
 
@@ -112,8 +134,13 @@ pub(super) trait GateTap {
     }
 }
 
-/// Between a client and its link.
+/// Between a client and its link, or its local store.
 pub(super) trait ClientTap {
+    /// Whether it takes a message for one that it has, when its local store says so or not.
+    fn recognises(&self, known: bool) -> bool {
+        known
+    }
+
     fn hears(&mut self, _device: usize, _frame: &Frame) {}
 
     fn says(&mut self, _device: usize, frame: Frame) -> Frame {

@@ -6,11 +6,14 @@
 //! answered when both copies are durable. The conformance suite holds for one shard; what two databases cannot give without a common
 //! transaction is the batch's order of different senders in a receiver's timeline, and the check of a msgid in the other shard.
 //!
+//! An operator can bring all shards back to what was durable at one earlier moment.
+//!
 //! It also fails calls: before they take effect, after, for a part of a batch, and by not answering at all.
 
 mod append;
 mod disk;
 mod faults;
+mod restore;
 mod serve;
 mod shard;
 #[cfg(test)]
@@ -27,6 +30,7 @@ use crate::id::{StoreEpoch, Uid, Version};
 use crate::memory::State;
 use crate::message::TimelineId;
 use crate::storage::{Placed, Post, StoreError};
+use crate::time::Timestamp;
 
 pub(in crate::testing::sim) use self::faults::StoreRates;
 
@@ -59,6 +63,17 @@ impl SimStore {
         let shards = (0..shards.max(1)).map(|_| Shard::new(place)).collect();
         let inner = Inner { shards, wakers: Vec::new(), crashes: 0, epoch: StoreEpoch::default() };
         Arc::new(Self { kernel, rates, inner: Mutex::new(inner) })
+    }
+
+    /// The epoch that servers which start now tell.
+    pub(in crate::testing::sim) fn epoch_now(&self) -> StoreEpoch {
+        self.lock().epoch
+    }
+
+    /// The operator says that the store lost what it had acknowledged.
+    pub(in crate::testing::sim) fn raise_epoch(&self, now: Timestamp) {
+        let mut inner = self.lock();
+        inner.epoch = inner.epoch.after(now);
     }
 
     /// How often any shard crashed.

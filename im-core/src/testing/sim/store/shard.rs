@@ -10,6 +10,8 @@ use crate::testing::sim::kernel::Kernel;
 /// One database: what is durable, what is stored, and the changes between the two.
 pub(super) struct Shard {
     durable: Disk,
+    /// What was durable when an operator saved it.
+    saved: Option<Disk>,
     volatile: Disk,
     /// Changes that are not durable, oldest first, with their numbers.
     tail: VecDeque<(u64, Op)>,
@@ -36,6 +38,7 @@ impl Shard {
     pub(super) fn new(place: PlaceFn) -> Self {
         Self {
             durable: Disk::new(place),
+            saved: None,
             volatile: Disk::new(place),
             tail: VecDeque::new(),
             applied: 0,
@@ -87,6 +90,29 @@ impl Shard {
         self.life += 1;
         self.silent = kernel.dice(|dice| dice.happens(300));
         lost
+    }
+
+    pub(super) fn save(&mut self) {
+        self.saved = Some(self.durable.copy());
+    }
+
+    /// Goes back to what was saved, if anything was. Calls that wait fail.
+    pub(super) fn restore(&mut self) {
+        let Some(saved) = &self.saved else { return };
+        self.durable = saved.copy();
+        self.volatile = saved.copy();
+        self.tail.clear();
+        self.synced = self.applied;
+        self.syncing = None;
+        self.relaying = None;
+        self.life += 1;
+        self.silent = false;
+    }
+
+    /// The newest version of a timeline in what was saved; what is durable, if nothing was.
+    pub(super) fn newest_saved(&self, timeline: &TimelineId) -> Version {
+        let disk = self.saved.as_ref().unwrap_or(&self.durable);
+        disk.store.with_state(|state| state.head(timeline).head)
     }
 
     fn persist(&mut self, up_to: u64) {

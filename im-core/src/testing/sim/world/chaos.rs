@@ -32,6 +32,10 @@ impl World {
         self.kernel.after(self.kernel.dice(|dice| dice.millis(200, 600)), Event::Burst);
         self.kernel.after(self.kernel.dice(|dice| dice.millis(500, 1_500)), Event::Fault);
         self.kernel.after(self.scenario.chaos, Event::Heal);
+        if let Some((backup, restore)) = self.scenario.restore {
+            self.kernel.after(backup, Event::Backup);
+            self.kernel.after(restore, Event::Restore);
+        }
     }
 
     fn add_device(&mut self, uid: &Uid, place: usize, kind: DeviceType) {

@@ -12,8 +12,8 @@ use super::gate::encoded;
 use super::link::Holder;
 use super::{World, num};
 use crate::client::{
-    Backoff, Client, ClientConfig, Effect, EndReason, HeartbeatRange, Input, LocalEntry, LocalStore,
-    MemoryLocalStore, Outgoing, Receipt, Saved,
+    Backoff, Client, ClientConfig, EarlierPlace, Effect, EndReason, HeartbeatRange, Input, LocalEntry,
+    LocalStore, MemoryLocalStore, Outgoing, Receipt, Saved,
 };
 use crate::id::{ClientMsgId, DeviceId, DeviceType, MsgId, Uid, Version};
 use crate::message::ContentType;
@@ -72,6 +72,11 @@ impl Device {
 
     pub(super) fn kept(&self) -> Vec<LocalEntry> {
         self.disk.read(Version::ZERO, usize::MAX).now_or_never().and_then(Result::ok).unwrap_or_default()
+    }
+
+    pub(super) fn earlier(&self) -> Vec<LocalEntry> {
+        let earlier = self.disk.earlier(EarlierPlace::END, usize::MAX).now_or_never();
+        earlier.and_then(Result::ok).into_iter().flatten().map(|earlier| earlier.entry).collect()
     }
 
     /// Whether nothing is on its way to the local store.
@@ -169,8 +174,7 @@ impl World {
             Effect::Connect => self.connect(device),
             Effect::Write(frame) => self.client_writes(device, frame),
             Effect::Disconnect => self.close_at_client(device),
-            // The simulated store keeps its epoch.
-            Effect::BeginEpoch(_) => {}
+            Effect::BeginEpoch(epoch) => self.disk_queue(device, Write::BeginEpoch(epoch)),
             Effect::Apply { entries, cursor } => self.disk_queue(device, Write::Apply(entries, cursor)),
             Effect::Acked(receipt) => self.acked(device, receipt),
             Effect::Rejected(rejection) => {

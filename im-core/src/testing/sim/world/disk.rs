@@ -2,12 +2,13 @@ use futures::FutureExt;
 
 use super::{World, num};
 use crate::client::{Input, LocalEntry, LocalStore, Receipt};
-use crate::id::{ClientMsgId, Version};
+use crate::id::{ClientMsgId, StoreEpoch, Version};
 use crate::testing::sim::event::{DeviceLife, Event};
 use crate::testing::sim::history::Seen;
 
 /// A change of a device's local store, on its way.
 pub(super) enum Write {
+    BeginEpoch(StoreEpoch),
     Apply(Vec<LocalEntry>, Version),
     Settle(ClientMsgId),
 }
@@ -20,12 +21,25 @@ impl World {
         }
         let uid = self.devices[device].uid.clone();
         self.kernel.log(|| format!("device {device} has its ack of {}", receipt.client_msg_id));
-        self.see(&Seen::Acked { uid: &uid, receipt: &receipt });
-        let before = self.devices[device].acked.insert(receipt.client_msg_id.clone(), receipt.clone());
-        if before.is_some_and(|before| before != receipt) {
-            self.fail("versions", format!("two acks of {} differ", receipt.client_msg_id));
+        let epoch = self.epoch_of_link(device);
+        self.see(&Seen::Acked { epoch, uid: &uid, receipt: &receipt });
+        let name = receipt.client_msg_id.clone();
+        // An ack that was on its way when the store lost the message.
+        let too_late =
+            epoch != self.disks.epoch_now() && self.lost_sends.contains(&(uid.clone(), name.clone()));
+        if !too_late {
+            let before = self.devices[device].acked.insert(name.clone(), receipt.clone());
+            if before.is_some_and(|before| before != receipt) {
+                self.fail("versions", format!("two acks of {name} differ"));
+            }
         }
-        self.disk_queue(device, Write::Settle(receipt.client_msg_id));
+        self.disk_queue(device, Write::Settle(name));
+    }
+
+    fn epoch_of_link(&self, device: usize) -> StoreEpoch {
+        let link = self.devices[device].running.as_ref().and_then(|process| process.link);
+        let link = link.and_then(|link| self.links.get(&link));
+        link.map_or_else(|| self.disks.epoch_now(), |link| link.epoch)
     }
 
     pub(super) fn disk_queue(&mut self, device: usize, write: Write) {
@@ -62,12 +76,39 @@ impl World {
                 let _ = self.devices[device].disk.settle(vec![id]).now_or_never();
                 None
             }
+            Write::BeginEpoch(epoch) => {
+                self.kernel.note("begins an epoch", num(device), 0);
+                let _ = self.devices[device].disk.begin_epoch(epoch).now_or_never();
+                None
+            }
             Write::Apply(entries, cursor) => {
                 self.kernel.note("keeps", num(device), u64::try_from(cursor.0).unwrap_or(0));
-                self.see(&Seen::Applied { device, uid: &uid, entries: &entries, cursor });
+                let (epoch, known) = (self.devices[device].saved().epoch, self.recognise(device, &entries));
+                self.see(&Seen::Applied {
+                    device,
+                    epoch,
+                    uid: &uid,
+                    entries: &entries,
+                    known: &known,
+                    cursor,
+                });
                 let _ = self.devices[device].disk.apply(entries, cursor).now_or_never();
                 Some(cursor)
             }
         }
+    }
+
+    /// Which entries its user has seen.
+    fn recognise(&mut self, device: usize, entries: &[LocalEntry]) -> Vec<bool> {
+        let known = self.devices[device].disk.recognise(entries).now_or_never().and_then(Result::ok);
+        let mut known = known.unwrap_or_default();
+        known.iter_mut().for_each(|known| *known = self.setup.clients.recognises(*known));
+        for (entry, _) in entries.iter().zip(&known).filter(|(_, known)| **known) {
+            let name = entry.client_msg_id.clone().map(|id| (entry.from.clone(), id));
+            let was_lost = name.is_some_and(|name| self.lost_sends.contains(&name));
+            self.kernel.count(|counts| counts.messages_recognised += 1);
+            self.kernel.count(|counts| counts.lost_messages_recognised += u64::from(was_lost));
+        }
+        known
     }
 }

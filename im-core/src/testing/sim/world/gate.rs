@@ -29,6 +29,7 @@ impl World {
         let link = Link {
             holder,
             at,
+            epoch: self.disks.epoch_now(),
             conn,
             session,
             uid: None,

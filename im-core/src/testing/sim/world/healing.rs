@@ -7,7 +7,7 @@ use futures::FutureExt;
 use super::World;
 use super::server::{Done, Owner};
 use crate::client::Input;
-use crate::id::{DeviceId, DeviceType, Uid, Version};
+use crate::id::{ClientMsgId, DeviceId, DeviceType, Uid, Version};
 use crate::message::{Entry, TimelineId};
 use crate::router::KickPolicy;
 use crate::storage::{Head, Read, Store};
@@ -106,7 +106,9 @@ impl World {
         let state = &self.devices[device];
         let saved = state.saved();
         let head = self.users.iter().position(|uid| *uid == state.uid).and_then(|user| heads.get(user));
-        saved.outgoing.is_empty() && state.is_written() && head.is_some_and(|head| saved.cursor >= head.head)
+        let in_epoch = saved.epoch == self.disks.epoch_now();
+        let reaches = head.is_some_and(|head| saved.cursor >= head.head);
+        saved.outgoing.is_empty() && state.is_written() && in_epoch && reaches
     }
 
     fn unfinished(&self, heads: &[Head]) -> String {
@@ -169,8 +171,18 @@ impl World {
             sent: device.sent.clone(),
             acked: device.acked.clone(),
             kept: device.kept(),
+            earlier: device.earlier(),
         };
+        let sent_again = |(uid, name): &(Uid, ClientMsgId)| {
+            let timeline = timelines.get(uid).into_iter().flatten();
+            timeline
+                .map(|entry| &entry.message)
+                .any(|message| message.from == *uid && message.key.client_msg_id() == Some(name))
+        };
+        let lost = self.lost_sends.iter().filter(|name| !sent_again(name)).cloned().collect();
         Ending {
+            epoch: self.disks.epoch_now(),
+            lost,
             devices: self.devices.iter().enumerate().map(record).collect(),
             timelines,
             strangers: self.hostiles.iter().map(|hostile| hostile.uid.clone()).collect(),

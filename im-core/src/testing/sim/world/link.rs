@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use im_proto::{Frame, Seq};
 
 use super::World;
-use crate::id::{ConnId, Uid};
+use crate::id::{ConnId, StoreEpoch, Uid};
 use crate::session::Session;
 use crate::testing::sim::event::{End, Event, LinkId, Segment, ServerLife};
 use crate::time::Tick;
@@ -21,6 +21,8 @@ pub(super) enum Holder {
 pub(super) struct Link {
     pub(super) holder: Holder,
     pub(super) at: ServerLife,
+    /// The epoch of the store when it was opened, and as long as it is open: servers are stopped before there is another.
+    pub(super) epoch: StoreEpoch,
     pub(super) conn: ConnId,
     pub(super) session: Session,
     /// Whom the client says it is.

@@ -11,6 +11,7 @@
 //! | `hostile` | clients that follow no protocol |
 //! | `watch` | reads along what servers write |
 //! | `chaos` | the workload and the faults |
+//! | `restore` | the store goes back to an earlier state |
 //! | `healing` | the end: everything comes to rest and is compared |
 
 mod chaos;
@@ -20,6 +21,7 @@ mod gate;
 mod healing;
 mod hostile;
 mod link;
+mod restore;
 mod rooms;
 mod server;
 mod watch;
@@ -42,7 +44,7 @@ use super::mutants::Setup;
 use super::outside::{SimBus, SimRoutes};
 use super::scenario::Scenario;
 use super::store::SimStore;
-use crate::id::{MsgId, Uid};
+use crate::id::{ClientMsgId, MsgId, Uid};
 use crate::session::SessionLimits;
 use crate::storage::Store;
 
@@ -72,6 +74,8 @@ pub(super) struct World {
     to_send: u64,
     /// Acks that were lost on the way to a device.
     lost_acks: BTreeSet<(usize, MsgId)>,
+    /// Sends whose message a restore took back.
+    lost_sends: BTreeSet<(Uid, ClientMsgId)>,
     invariants: Vec<Box<dyn Invariant>>,
     broken: Option<(&'static str, String)>,
     healing: Healing,
@@ -116,6 +120,7 @@ impl World {
             setup,
             to_send: scenario.messages,
             lost_acks: BTreeSet::new(),
+            lost_sends: BTreeSet::new(),
             invariants: invariants::all(),
             broken: None,
             healing: Healing::default(),
@@ -187,6 +192,8 @@ impl World {
             Event::ClientTimer(life) => self.client_timer(life),
             Event::DiskWrite(life) => self.disk_write(life),
             Event::Burst => self.burst(),
+            Event::Backup => self.disks.save(),
+            Event::Restore => self.restore(),
             Event::Hostile(hostile) => self.hostile_acts(hostile),
             Event::Fault => self.fault(),
             Event::Heal => self.heal(),

@@ -36,8 +36,13 @@ impl World {
 
     fn saw_push(&mut self, uid: &Uid, push: &C2cPush) {
         self.kernel.log(|| format!("push to {uid}: version {} message {}", push.version, push.msgid));
-        self.see(&Seen::Shown { uid, version: Version(push.version), msgid: MsgId(push.msgid) });
+        self.saw_place(uid, push.version, push.msgid);
         self.see(&Seen::Content { uid, content: &push.content });
+    }
+
+    fn saw_place(&mut self, uid: &Uid, version: i64, msgid: i64) {
+        let epoch = self.disks.epoch_now();
+        self.see(&Seen::Shown { epoch, uid, version: Version(version), msgid: MsgId(msgid) });
     }
 
     fn saw_page(&mut self, uid: &Uid, head: i64, msgs: &[PullMsg]) {
@@ -47,13 +52,14 @@ impl World {
         });
         self.saw_head(uid, head);
         for msg in msgs {
-            self.see(&Seen::Shown { uid, version: Version(msg.version), msgid: MsgId(msg.msgid) });
+            self.saw_place(uid, msg.version, msg.msgid);
             self.see(&Seen::Content { uid, content: &msg.content });
         }
     }
 
     fn saw_head(&mut self, uid: &Uid, head: i64) {
-        self.see(&Seen::Head { uid, head: Version(head) });
+        let epoch = self.disks.epoch_now();
+        self.see(&Seen::Head { epoch, uid, head: Version(head) });
     }
 
     fn saw_sent(&mut self, link: LinkId, uid: &Uid, seq: Seq, reply: &C2cResponse) {
@@ -66,7 +72,7 @@ impl World {
         let Some(state) = self.links.get_mut(&link) else { return };
         let to = state.sends.remove(&seq);
         if reply.err_code == 0 {
-            self.see(&Seen::Shown { uid, version: Version(reply.version), msgid: MsgId(reply.msgid) });
+            self.saw_place(uid, reply.version, reply.msgid);
         } else if reply.err_code == ErrorCode::Unavailable.code() {
             let behind = state.sends.range(seq..).any(|(_, other)| Some(other) == to.as_ref());
             self.kernel.count(|counts| counts.pipelined_sends_failing += u64::from(behind));
