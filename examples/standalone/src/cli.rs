@@ -56,7 +56,7 @@ pub(crate) struct Flags {
     data: Option<PathBuf>,
 
     /// Which store keeps the messages, and where: log:DIR, sqlite:FILE, mysql://USER:PASSWORD@HOST:PORT/DATABASE or postgres://… (better not on the
-    /// command line, where others see the password) [default: log:DATA/store, or sqlite:DATA/im.db if that is all there is].
+    /// command line, where others see the password), or sharded:FILE, which names several databases [default: log:DATA/store, or sqlite:DATA/im.db if that is all there is].
     #[arg(long, env = "IM_STORE", value_name = "STORE", hide_env_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     store: Option<Location>,

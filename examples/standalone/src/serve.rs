@@ -20,7 +20,8 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let secret = secret::load_or_create(&settings.data)?;
     let location = settings.store.clone().unwrap_or_else(|| Location::found_in(&settings.data));
     tracing::info!(store = %location, "opens");
-    let store = location.serve().await?;
+    let mut store = location.serve().await?;
+    store.look_after();
     let mut builder = Server::builder();
     if let Some(url) = &settings.routes {
         let redis = RedisOptions::new(url).open().await?;

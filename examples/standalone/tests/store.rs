@@ -242,3 +242,37 @@ fn migrating_makes_the_tables_once_and_says_no_password() {
     assert_eq!((code, out), (Some(1), String::new()));
     assert!(err.contains("cannot open the database") && !err.contains("opensesame"), "{err}");
 }
+
+#[test]
+fn several_databases_are_migrated_and_neither_copied_nor_read_as_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("im.toml");
+    std::fs::write(&file, "databases = [\"sqlite:a.db\", \"sqlite:b.db\"]").unwrap();
+    let (code, out, err) = run(dir.path(), &["migrate", "sharded:im.toml"]);
+    assert_eq!((code, out.as_str()), (Some(0), "migrated store=sharded:im.toml\n"), "{err}");
+    assert!(dir.path().join("a.db").exists() && dir.path().join("b.db").exists());
+    for args in [
+        &["stat", "sharded:im.toml"][..],
+        &["copy", "sharded:im.toml", "log:new"],
+        &["copy", "sqlite:a.db", "sharded:im.toml"],
+        &["verify", "sqlite:a.db", "sharded:im.toml"],
+    ] {
+        let (code, out, err) = run(dir.path(), args);
+        assert_eq!((code, out.as_str()), (Some(1), ""), "{args:?}");
+        assert!(err.contains("sharded:im.toml is several databases"), "{args:?}: {err}");
+    }
+    assert!(!dir.path().join("new").exists());
+    for (text, named) in [
+        (
+            "databases = [\"sqlite:a.db\", \"sqlite:./a.db\"]",
+            "databases.1: is the same database as databases.0",
+        ),
+        ("databases = [\"mysql://im:opensesame@127.0.0.1:1/im\"]", "cannot open mysql://im@127.0.0.1:1/im"),
+        ("databases = \"mysql://im:opensesame@db/im\"", "databases: expected a sequence"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let (code, _, err) = run(dir.path(), &["migrate", "sharded:im.toml"]);
+        assert_eq!(code, Some(1), "{text}");
+        assert!(err.contains(named) && !err.contains("opensesame"), "{text}: {err}");
+    }
+}

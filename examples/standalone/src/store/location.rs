@@ -5,13 +5,14 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use im_core::storage::{Exportable, Import, Store};
+use im_core::storage::{Exportable, Import, Shard, Store};
 use im_store::log::{LogOptions, LogStore};
 use im_store::sql::{SqlOptions, SqlStore};
 use im_store::sqlite::{SqliteOptions, SqliteStore};
 use serde::{Deserialize, Serialize};
 
 use super::failure::Failure;
+use super::sharded::{DatabasesError, Sharded};
 
 /// Reads and look-ups of thousands of rows, perhaps from a cold disk.
 const DEADLINE: Duration = Duration::from_secs(300);
@@ -24,11 +25,15 @@ pub(crate) enum Location {
     Sqlite(PathBuf),
     /// The URL of a database.
     Sql(String),
+    /// A file that names several databases.
+    Sharded(PathBuf),
 }
 
 /// What no store is called.
 #[derive(Debug, thiserror::Error)]
-#[error("expected log:DIR, sqlite:FILE, mysql://USER:PASSWORD@HOST:PORT/DATABASE or postgres://…")]
+#[error(
+    "expected log:DIR, sqlite:FILE, mysql://USER:PASSWORD@HOST:PORT/DATABASE, postgres://… or sharded:FILE"
+)]
 pub(crate) struct NoSuchLocation;
 
 /// Why a store was not opened.
@@ -40,6 +45,14 @@ pub(crate) enum OpenError {
     Sqlite(#[from] im_store::sqlite::OpenError),
     #[error(transparent)]
     Sql(#[from] im_store::sql::OpenError),
+    #[error(transparent)]
+    Databases(#[from] DatabasesError),
+    #[error(transparent)]
+    Map(#[from] im_store::layer::sharding::MapError),
+    #[error("cannot open {0}")]
+    Database(Location, #[source] Box<OpenError>),
+    #[error("{0} is several databases already")]
+    Nested(Location),
 }
 
 impl FromStr for Location {
@@ -48,6 +61,7 @@ impl FromStr for Location {
     fn from_str(text: &str) -> Result<Self, NoSuchLocation> {
         match text.split_once(':') {
             Some(("log", dir)) if !dir.is_empty() => Ok(Self::Log(dir.into())),
+            Some(("sharded", file)) if !file.is_empty() => Ok(Self::Sharded(file.into())),
             Some(("sqlite", file)) if !file.is_empty() => Ok(Self::Sqlite(file.into())),
             Some(("mysql" | "postgres", rest)) if rest.starts_with("//") => Ok(Self::Sql(text.to_owned())),
             _ => Err(NoSuchLocation),
@@ -62,6 +76,7 @@ impl fmt::Display for Location {
             Self::Log(dir) => write!(f, "log:{}", dir.display()),
             Self::Sqlite(file) => write!(f, "sqlite:{}", file.display()),
             Self::Sql(url) => f.write_str(&without_password(url)),
+            Self::Sharded(file) => write!(f, "sharded:{}", file.display()),
         }
     }
 }
@@ -99,8 +114,9 @@ impl Location {
         let file = |path: &Path| path.metadata().ok().map(|file| (file.dev(), file.ino()));
         match (self, other) {
             (Self::Log(this) | Self::Sqlite(this), Self::Log(other) | Self::Sqlite(other)) => {
-                file(this).is_some_and(|this| Some(this) == file(other))
+                this == other || file(this).is_some_and(|this| Some(this) == file(other))
             }
+            (Self::Sql(this), Self::Sql(other)) => place(this) == place(other),
             _ => self == other,
         }
     }
@@ -131,7 +147,7 @@ impl Location {
     fn is_there(&self) -> bool {
         match self {
             Self::Log(path) => path.join("log").is_dir(),
-            Self::Sqlite(path) => path.is_file(),
+            Self::Sqlite(path) | Self::Sharded(path) => path.is_file(),
             // Only the database knows; opening it says what is wrong.
             Self::Sql(_) => true,
         }
@@ -140,51 +156,75 @@ impl Location {
     /// Opens the store for a server, and makes it if there is none.
     pub(crate) async fn serve(&self) -> Result<Opened, OpenError> {
         match self {
-            Self::Log(path) => Ok(Opened::Log(Arc::new(LogStore::open(path).await?))),
-            Self::Sqlite(path) => Ok(Opened::Sqlite(Arc::new(SqliteStore::open(path).await?))),
-            Self::Sql(url) => Ok(Opened::Sql(Arc::new(SqlStore::open(url).await?))),
+            Self::Sharded(file) => Ok(Opened::Sharded(Sharded::open(file).await?)),
+            single => Ok(Opened::Single(single.serve_single().await?)),
         }
     }
 
-    /// Opens a store that is there.
-    pub(super) async fn open(&self) -> Result<Opened, Failure> {
+    /// As `serve`, for a store that is not several.
+    pub(super) async fn serve_single(&self) -> Result<Single, OpenError> {
+        match self {
+            Self::Log(path) => Ok(Single::Log(Arc::new(LogStore::open(path).await?))),
+            Self::Sqlite(path) => Ok(Single::Sqlite(Arc::new(SqliteStore::open(path).await?))),
+            Self::Sql(url) => Ok(Single::Sql(Arc::new(SqlStore::open(url).await?))),
+            Self::Sharded(_) => Err(OpenError::Nested(self.clone())),
+        }
+    }
+
+    /// Opens a store that is there, to read all of it.
+    pub(super) async fn open(&self) -> Result<Single, Failure> {
         if !self.is_there() {
             return Err(Failure::Missing(self.clone()));
         }
         match self {
             Self::Log(path) => {
                 let opened = LogOptions::new(path).call_deadline(DEADLINE).open().await;
-                Ok(Opened::Log(Arc::new(opened.map_err(OpenError::from)?)))
+                Ok(Single::Log(Arc::new(opened.map_err(OpenError::from)?)))
             }
             Self::Sqlite(path) => {
                 let opened = SqliteOptions::new(path).call_deadline(DEADLINE).open().await;
-                Ok(Opened::Sqlite(Arc::new(opened.map_err(OpenError::from)?)))
+                Ok(Single::Sqlite(Arc::new(opened.map_err(OpenError::from)?)))
             }
             Self::Sql(url) => {
                 let opened = SqlOptions::new(url).call_deadline(DEADLINE).open().await;
-                Ok(Opened::Sql(Arc::new(opened.map_err(OpenError::from)?)))
+                Ok(Single::Sql(Arc::new(opened.map_err(OpenError::from)?)))
             }
+            Self::Sharded(_) => Err(Failure::Several(self.clone())),
         }
     }
 
     /// Begins a copy into a store.
-    pub(super) async fn import(&self) -> Result<Box<dyn Import>, OpenError> {
+    pub(super) async fn import(&self) -> Result<Box<dyn Import>, Failure> {
+        let opening = async {
+            Ok::<Box<dyn Import>, OpenError>(match self {
+                Self::Log(path) => Box::new(LogOptions::new(path).import().await?),
+                Self::Sqlite(path) => Box::new(SqliteOptions::new(path).import().await?),
+                Self::Sql(url) => Box::new(SqlOptions::new(url).import().await?),
+                Self::Sharded(_) => return Err(OpenError::Nested(self.clone())),
+            })
+        };
         match self {
-            Self::Log(path) => Ok(Box::new(LogOptions::new(path).import().await?)),
-            Self::Sqlite(path) => Ok(Box::new(SqliteOptions::new(path).import().await?)),
-            Self::Sql(url) => Ok(Box::new(SqlOptions::new(url).import().await?)),
+            Self::Sharded(_) => Err(Failure::Several(self.clone())),
+            _ => Ok(opening.await?),
         }
     }
 }
 
-/// An open store.
-pub(crate) enum Opened {
+/// Where a database is, whoever opens it.
+fn place(url: &str) -> (&str, &str) {
+    let url = url.split('?').next().unwrap_or_default();
+    let (scheme, rest) = url.split_once("://").unwrap_or_default();
+    (scheme, rest.rsplit_once('@').map_or(rest, |(_, place)| place))
+}
+
+/// An open store that is one database.
+pub(crate) enum Single {
     Log(Arc<LogStore>),
     Sqlite(Arc<SqliteStore>),
     Sql(Arc<SqlStore>),
 }
 
-impl Opened {
+impl Single {
     pub(super) fn store(&self) -> &dyn Exportable {
         match self {
             Self::Log(store) => &**store,
@@ -193,12 +233,20 @@ impl Opened {
         }
     }
 
-    /// The store, for a server.
-    pub(crate) fn shared(&self) -> Arc<dyn Store> {
+    fn shared(&self) -> Arc<dyn Store> {
         match self {
             Self::Log(store) => store.clone(),
             Self::Sqlite(store) => store.clone(),
             Self::Sql(store) => store.clone(),
+        }
+    }
+
+    /// The store as one of several databases, if its kind can be one.
+    pub(super) fn shard(&self) -> Option<Arc<dyn Shard>> {
+        match self {
+            Self::Log(_) => None,
+            Self::Sqlite(store) => Some(store.clone()),
+            Self::Sql(store) => Some(store.clone()),
         }
     }
 
@@ -207,6 +255,36 @@ impl Opened {
             Self::Log(store) => store.close().await,
             Self::Sqlite(store) => store.close().await,
             Self::Sql(store) => store.close().await,
+        }
+    }
+}
+
+/// An open store.
+pub(crate) enum Opened {
+    Single(Single),
+    Sharded(Sharded),
+}
+
+impl Opened {
+    /// The store, for a server.
+    pub(crate) fn shared(&self) -> Arc<dyn Store> {
+        match self {
+            Self::Single(store) => store.shared(),
+            Self::Sharded(store) => store.shared(),
+        }
+    }
+
+    /// Begins what a store needs to be done beside serving, until it is closed.
+    pub(crate) fn look_after(&mut self) {
+        if let Self::Sharded(store) = self {
+            store.sweep();
+        }
+    }
+
+    pub(crate) async fn close(self) {
+        match self {
+            Self::Single(store) => store.close().await,
+            Self::Sharded(store) => store.close().await,
         }
     }
 }
@@ -222,6 +300,7 @@ mod tests {
             ("postgres://im:secret@db/im", "postgres://im@db/im"),
             ("postgres://db/im?password=secret", "postgres://db/im"),
             ("log:im-data/store", "log:im-data/store"),
+            ("sharded:im.toml", "sharded:im.toml"),
         ] {
             let location: Location = url.parse().expect("a location");
             assert_eq!(location.to_string(), shown);
@@ -231,8 +310,16 @@ mod tests {
 
     #[test]
     fn what_is_no_location_is_told() {
-        for text in ["", "log:", "sqlite:", "mysql:db", "redis://db", "im.db"] {
+        for text in ["", "log:", "sqlite:", "sharded:", "mysql:db", "redis://db", "im.db"] {
             assert!(text.parse::<Location>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_database_is_the_same_whoever_opens_it() {
+        let location = |text: &str| text.parse::<Location>().expect("a location");
+        let one = location("mysql://im:secret@db/im");
+        assert!(one.is(&location("mysql://root@db/im?ssl-mode=required")));
+        assert!(!one.is(&location("mysql://im:secret@db/other")) && !one.is(&location("postgres://db/im")));
     }
 }

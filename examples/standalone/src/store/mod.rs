@@ -5,6 +5,7 @@ mod failure;
 mod interrupts;
 mod location;
 mod progress;
+mod sharded;
 mod stat;
 mod verify;
 
@@ -22,7 +23,8 @@ pub(crate) struct StoreArgs {
     command: StoreCommand,
 }
 
-/// A store is named by its kind and its place: log:DIR, sqlite:FILE, or the URL of a database. No server may be running on it.
+/// A store is named by its kind and its place: log:DIR, sqlite:FILE, the URL of a database, or sharded:FILE for several of them. No server may be running
+/// on it.
 #[derive(Debug, Subcommand)]
 enum StoreCommand {
     /// Copies a store into a new one, of whatever kind, and compares the two.

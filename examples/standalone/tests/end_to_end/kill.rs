@@ -15,6 +15,7 @@ use std::time::Duration;
 use im_test_servers::{MariaDb, Postgres};
 
 use super::programs::{Server, chat, free_port, token};
+use super::sharded::Databases;
 
 /// The GNU General Public License, version 3: 674 lines, some of them empty.
 pub(crate) const TEXT: &str = include_str!("gpl-3.txt");
@@ -55,6 +56,18 @@ fn a_text_survives_kills_over_postgresql() {
     survives_over(|| Postgres::shared().database("kills"));
 }
 
+#[test]
+fn a_text_survives_kills_over_two_databases() {
+    for run in 0..RUNS / 5 {
+        for (window, seed) in [(1, seed() + run), (64, seed() + 1_000 + run)] {
+            let databases = Databases::start();
+            // Every message is two halves.
+            let there = databases.user_in(1 - databases.of("alice"), "bob");
+            survives_to(&there, &databases.store(), window, seed);
+        }
+    }
+}
+
 /// Every run has a database of its own.
 fn survives_over(database: impl Fn() -> String) {
     for run in 0..RUNS / 2 {
@@ -63,17 +76,21 @@ fn survives_over(database: impl Fn() -> String) {
     }
 }
 
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     std::env::var("IM_SEED").map_or(20_261_121, |seed| seed.parse().expect("IM_SEED is a number"))
 }
 
 fn survives(store: &str, window: usize, seed: u64) {
+    survives_to("bob", store, window, seed);
+}
+
+fn survives_to(to: &str, store: &str, window: usize, seed: u64) {
     println!("{store}, window {window}, seed {seed}");
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let mut chance = Chance(seed);
     let mut server = Server::start(&data, &format!("127.0.0.1:{}", free_port()), store);
-    let mut alice = Sender::start(&data, &server.address, window);
+    let mut alice = Sender::start(&data, &server.address, to, window);
     for acks in kill_points(&mut chance) {
         alice.wait_for(acks);
         thread::sleep(Duration::from_micros(chance.below(3_000)));
@@ -84,7 +101,7 @@ fn survives(store: &str, window: usize, seed: u64) {
     }
     alice.finish();
     for device in [["phone", "1"], ["desk", "3"]] {
-        assert_has_everything(&received(&data, &server.address, device));
+        assert_has_everything(&received(&data, &server.address, to, device));
     }
     server.kill();
 }
@@ -103,10 +120,10 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    pub(crate) fn start(data: &Path, server: &str, window: usize) -> Self {
+    pub(crate) fn start(data: &Path, server: &str, to: &str, window: usize) -> Self {
         let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/end_to_end/gpl-3.txt");
         let mut process = Command::new(chat())
-            .args(["send", "--to", "bob", "--json", "--server", server, "--user", "alice"])
+            .args(["send", "--to", to, "--json", "--server", server, "--user", "alice"])
             .args(["--window", &window.to_string()])
             .env("IM_TOKEN", token(data, "alice"))
             .stdin(File::open(text).unwrap())
@@ -145,13 +162,13 @@ impl Sender {
     }
 }
 
-/// What a device of bob's that knows nothing yet receives: lines of JSON.
-pub(crate) fn received(data: &Path, server: &str, [device, kind]: [&str; 2]) -> Vec<String> {
+/// What a device of a user's that knows nothing yet receives: lines of JSON.
+pub(crate) fn received(data: &Path, server: &str, user: &str, [device, kind]: [&str; 2]) -> Vec<String> {
     let count = TEXT.lines().count().to_string();
     let mut process = Command::new(chat())
-        .args(["recv", "--count", &count, "--timeout", "60", "--server", server, "--user", "bob"])
+        .args(["recv", "--count", &count, "--timeout", "60", "--server", server, "--user", user])
         .args(["--device", device, "--device-type", kind])
-        .env("IM_TOKEN", token(data, "bob"))
+        .env("IM_TOKEN", token(data, user))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -186,10 +203,10 @@ fn text(line: &str, name: &str) -> String {
 }
 
 /// SplitMix64.
-struct Chance(u64);
+pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

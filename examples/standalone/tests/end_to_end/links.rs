@@ -35,13 +35,34 @@ impl Link {
     pub(crate) fn is_granted(&mut self) -> bool {
         let asked = Instant::now();
         while !self.closed && asked.elapsed() < PATIENCE {
-            if let Some(body) = self.find(CmdId::AUTH) {
+            if let Some(body) = self.find(|cmd, _| cmd == CmdId::AUTH.0) {
                 return AuthResponse::decode(&body[..]).expect("an answer to a login").err_code == 0;
             }
             self.read();
         }
         assert!(self.closed, "no answer to a login");
         false
+    }
+
+    /// Asks something. Answers to what is asked under one number are one to this file.
+    pub(crate) fn say(&mut self, cmd: CmdId, seq: u32, body: &impl prost::Message) {
+        // A server that is gone shows when its answer is waited for.
+        let _ = self.stream.write_all(&frame(cmd, seq, &body.encode_to_vec()));
+    }
+
+    /// The body of an answer: waits for it. Nothing if the link ends first.
+    pub(crate) fn answer(&mut self, seq: u32) -> Option<Vec<u8>> {
+        let asked = Instant::now();
+        while asked.elapsed() < PATIENCE {
+            if let Some(body) = self.find(|_, of| of == seq) {
+                return Some(body);
+            }
+            if self.closed {
+                return None;
+            }
+            self.read();
+        }
+        panic!("no answer to {seq}");
     }
 
     /// Whether the server has closed it by now.
@@ -55,7 +76,7 @@ impl Link {
     /// Why it was kicked, if it was by now.
     pub(crate) fn kicked(&mut self) -> Option<i32> {
         self.read();
-        let body = self.find(CmdId::KICKOUT)?;
+        let body = self.find(|cmd, _| cmd == CmdId::KICKOUT.0)?;
         Some(Kickout::decode(&body[..]).expect("a kickout").reason)
     }
 
@@ -70,13 +91,13 @@ impl Link {
         }
     }
 
-    /// The body of the first frame of a command.
-    fn find(&self, cmd: CmdId) -> Option<Vec<u8>> {
+    /// The body of the first frame whose command and sequence number are wanted.
+    fn find(&self, is_wanted: impl Fn(u32, u32) -> bool) -> Option<Vec<u8>> {
         let mut rest = &self.received[..];
         while let Some((header, after)) = rest.split_at_checked(20) {
             let number = |at: usize| u32::from_be_bytes(header[at..at + 4].try_into().expect("four bytes"));
             let (body, next) = after.split_at_checked(number(16).try_into().expect("a short frame"))?;
-            if number(8) == cmd.0 {
+            if is_wanted(number(8), number(12)) {
                 return Some(body.to_vec());
             }
             rest = next;

@@ -4,5 +4,6 @@
 mod kill;
 mod links;
 mod programs;
+mod sharded;
 mod two;
 mod walk_through;

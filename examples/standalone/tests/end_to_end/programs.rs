@@ -56,14 +56,14 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a server, and waits until it is ready. Its store is a database, by its URL, or one of a kind (`log`, `sqlite`) in its data directory.
+    /// Starts a server, and waits until it is ready. Its store is named as for `--store`, or is one of a kind (`log`, `sqlite`) in its data directory.
     pub(crate) fn start(data: &Path, address: &str, store: &str) -> Self {
         Self::start_with(data, address, store, &[])
     }
 
     /// [`start`](Self::start), with more settings from the environment.
     pub(crate) fn start_with(data: &Path, address: &str, store: &str, settings: &[(&str, &str)]) -> Self {
-        let store = match store.contains("://") {
+        let store = match store.contains(':') {
             true => store.to_owned(),
             false => format!("{store}:{}", data.join("kept").display()),
         };

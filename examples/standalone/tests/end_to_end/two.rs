@@ -33,10 +33,10 @@ fn users_on_different_servers_chat() {
     let redis = Redis::start();
     let [a, b] = servers(folder.path(), [redis.url(), redis.url()]);
     let (data, there) = (folder.path().to_owned(), b.address.clone());
-    let online = thread::spawn(move || received(&data, &there, ["phone", "1"]));
-    Sender::start(folder.path(), &a.address, 64).finish();
+    let online = thread::spawn(move || received(&data, &there, "bob", ["phone", "1"]));
+    Sender::start(folder.path(), &a.address, "bob", 64).finish();
     assert_has_everything(&online.join().unwrap());
-    assert_has_everything(&received(folder.path(), &a.address, ["desk", "3"]));
+    assert_has_everything(&received(folder.path(), &a.address, "bob", ["desk", "3"]));
 }
 
 #[test]
