@@ -27,7 +27,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Prints a token for each user, one a line, for the server's own authenticator; also while the server runs.
     Token(TokenArgs),
-    /// Copies, compares and counts stores on which no server is running.
+    /// Copies, compares, counts and changes stores on which no server is running.
     Store(StoreArgs),
 }
 

@@ -243,6 +243,50 @@ fn migrating_makes_the_tables_once_and_says_no_password() {
     assert!(err.contains("cannot open the database") && !err.contains("opensesame"), "{err}");
 }
 
+/// The epochs of the contract line.
+fn epochs(line: &str) -> (i32, i32) {
+    let (before, after) = line.trim_end().strip_prefix("epoch ").unwrap().split_once(" -> ").unwrap();
+    (before.parse().unwrap(), after.parse().unwrap())
+}
+
+#[test]
+fn an_epoch_is_raised_in_every_kind_of_store() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(&dir.path().join("a.db"), 70);
+    let (mariadb, postgres) = (MariaDb::shared().database("epoch"), Postgres::shared().database("epoch"));
+    for store in ["log:a", &mariadb, &postgres] {
+        assert_eq!(run(dir.path(), &["copy", "--no-verify", "sqlite:a.db", store]).0, Some(0));
+    }
+    std::fs::write(dir.path().join("one.toml"), format!("databases = [\"sqlite:b.db\", {mariadb:?}]"))
+        .unwrap();
+    for store in ["sqlite:a.db", "log:a", &mariadb, &postgres, "sharded:one.toml"] {
+        let mut last = 0;
+        for _ in 0..2 {
+            let (code, out, err) = run(dir.path(), &["bump-epoch", store]);
+            assert_eq!(code, Some(0), "{store}: {err}");
+            let (before, after) = epochs(&out);
+            assert_eq!(before, last, "{store}");
+            assert!(after > before, "{store}");
+            last = after;
+        }
+    }
+    assert_eq!(run(dir.path(), &["stat", "sqlite:a.db"]).1, run(dir.path(), &["stat", "log:a"]).1);
+}
+
+#[tokio::test]
+async fn an_epoch_is_not_raised_where_nothing_is_or_a_server_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let (code, out, err) = run(dir.path(), &["bump-epoch", "sqlite:none.db"]);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(err.contains("there is no store at sqlite:none.db"), "{err}");
+    assert!(!dir.path().join("none.db").exists());
+    let store = SqliteStore::open(dir.path().join("a.db")).await.unwrap();
+    let (code, _, err) = run(dir.path(), &["bump-epoch", "sqlite:a.db"]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("another server is running on a.db"), "{err}");
+    store.close().await;
+}
+
 #[test]
 fn several_databases_are_migrated_and_neither_copied_nor_read_as_one() {
     let dir = tempfile::tempdir().unwrap();

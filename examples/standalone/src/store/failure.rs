@@ -29,6 +29,8 @@ pub(super) enum Failure {
     Verify(#[from] VerifyError),
     #[error("the store cannot be read")]
     Read(#[source] StoreError),
+    #[error("the store cannot be changed")]
+    Write(#[source] StoreError),
     #[error("{0} is several databases: copy, verify and stat take one at a time, by its own name")]
     Several(Location),
     #[error("the stores are different")]

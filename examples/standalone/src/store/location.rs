@@ -144,7 +144,7 @@ impl Location {
         }
     }
 
-    fn is_there(&self) -> bool {
+    pub(super) fn is_there(&self) -> bool {
         match self {
             Self::Log(path) => path.join("log").is_dir(),
             Self::Sqlite(path) | Self::Sharded(path) => path.is_file(),

@@ -1,5 +1,6 @@
-//! `im-standalone store …`: copies a stopped store into another, compares two, says what one holds.
+//! `im-standalone store …`: copies a stopped store into another, compares two, says what one holds, raises its epoch.
 
+mod bump_epoch;
 mod copy;
 mod failure;
 mod interrupts;
@@ -56,6 +57,15 @@ enum StoreCommand {
         /// The store.
         store: Location,
     },
+    /// Tells clients that a store lost messages which it had acknowledged: after it was restored from a backup, or failed over to a replica that lagged.
+    ///
+    /// Stop all its servers, bring the store back, raise the epoch, and only then start them. Every client then reads its timeline anew and
+    /// keeps what it has. Without it, clients take new messages for those that the store lost, or end. To raise it in vain costs that reading and
+    /// nothing else. Servers that run meanwhile go on under the old epoch.
+    BumpEpoch {
+        /// The store. Of several databases, the first one keeps the epoch.
+        store: Location,
+    },
 }
 
 /// Two stores answer differently.
@@ -72,6 +82,7 @@ pub(crate) async fn run(args: &StoreArgs) -> ExitCode {
         StoreCommand::Verify { first, second } => verify::run(first, second).await,
         StoreCommand::Stat { store } => stat::run(store).await,
         StoreCommand::Migrate { store } => migrate(store).await,
+        StoreCommand::BumpEpoch { store } => bump_epoch::run(store).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,6 +4,7 @@
 mod kill;
 mod links;
 mod programs;
+mod restored;
 mod sharded;
 mod two;
 mod walk_through;
