@@ -5,7 +5,8 @@
 //! | `sqlite` | `sqlite::SqliteStore` | a server of one process: nothing to install, every ack fsynced |
 //! | `mysql`, `postgres` | `sql::SqlStore` | any number of servers over one MySQL, MariaDB or PostgreSQL |
 //! | `log` | `log::LogStore` | the same, for speed: a checksummed log with an index of its own |
-//! | `redis` | `redis::RedisRoutes`, `redis::RedisBus` | any number of gates: where users are, and how to reach them |
+//! | `redis` | `redis::RedisRoutes`, `redis::RedisBus`, `redis::RedisLocks` | any number of gates: where users are, how to reach them, and who may do what only one may |
+//! | `redis` | `redis::CachedStore`, `redis::CachedBlocklist` | caches before any store and any blocklist |
 //! | `sqlite` | `sqlite_local::SqliteLocalStore` | a client: its timeline and what it has still to send |
 //!
 //! Over any of them: [`layer`]s, among them [`layer::sharding`], one store made of several; [`layer::retry`]; and with the feature `metrics`, one that counts.

@@ -26,9 +26,10 @@ pub(super) const ABREAST: usize = 256;
 /// Sentinel for the master again.
 ///
 /// # Who is online
-/// Counts are of a set beside the users' links. A user whose gate died counts until [`online_ttl`](super::RedisOptions::online_ttl) has passed since the gate's last report,
-/// and is listed no longer than the gate's lease. Whose logout met another login, and whom Redis lost, is missing until the gate's next report of the link
-/// (`audit`, 10 s). A listing reads a thousandth of all users at a time, and the links of those whom it lists.
+/// Counts are of sets beside the users' links. A user whose gate died counts until [`online_ttl`](super::RedisOptions::online_ttl) has passed since the
+/// gate's last report, and is listed no longer than the gate's lease. Whose logout met another login, and whom Redis lost, is missing until the gate's next report
+/// of the link (`audit`, 10 s). The sets cost Redis a seventh more for a login, and a tenth for a report. A listing reads a thousandth of all users
+/// at a time, and the links of those whom it lists.
 pub struct RedisRoutes {
     redis: Redis,
     leases: Leases,
