@@ -8,7 +8,8 @@ pub enum Confirm {
     #[default]
     Store,
     /// The application, by [`Client::applied`](super::Client::applied), after which they are applied to the local store and acknowledged. For
-    /// applications that do something with an entry that must not be lost: print it, index it, hand it on.
+    /// applications that do something with an entry that must not be lost: print it, index it, hand it on. What it has not confirmed holds another
+    /// [epoch](super::Event::EpochBegan) off.
     Application,
 }
 
