@@ -9,10 +9,13 @@ mod traffic;
 
 use bench::{Bench, Databases, Memory};
 use im_core::testing::conformance::run_store_suite;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+use im_test_servers::{MariaDb, Postgres};
 
-async fn conform<D: Databases>(count: usize, databases: impl Fn() -> D) {
+async fn conform<D: Databases>(name: &str, databases: impl Fn() -> D) {
     let report = run_store_suite(|| Bench::new(databases())).await;
-    assert!(report.passed(), "{count} databases: {report}");
+    report.record(&format!("sharded, {name}"), "store");
+    assert!(report.passed(), "{name}: {report}");
     assert!(report.not_tried.is_empty(), "{report}");
     assert!(report.cases >= 60, "{report}");
 }
@@ -20,18 +23,19 @@ async fn conform<D: Databases>(count: usize, databases: impl Fn() -> D) {
 #[tokio::test]
 async fn memory_stores_conform_together() {
     for count in [2, 3, 7] {
-        conform(count, || Memory::new(count)).await;
+        conform(&format!("{count} in memory"), || Memory::new(count)).await;
     }
 }
 
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_in_mariadb_and_one_in_postgresql_conform_together() {
-    conform(2, bench::Servers::new).await;
+    let name = format!("{} and {}", MariaDb::shared().name(), Postgres::shared().name());
+    conform(&name, bench::Servers::new).await;
 }
 
 #[cfg(feature = "sqlite")]
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_stores_conform_together() {
-    conform(2, || bench::Sqlite::new(2)).await;
+    conform("2 of SQLite", || bench::Sqlite::new(2)).await;
 }

@@ -17,12 +17,13 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Which server the tests start.
-    pub(crate) fn server(self) -> &'static str {
-        match self {
-            Self::MySql => "SQL, MariaDB",
-            Self::Postgres => "SQL, PostgreSQL",
-        }
+    /// Which server it is, the tests' own or one that a variable names.
+    pub(crate) fn server(self) -> String {
+        let name = match self {
+            Self::MySql => MariaDb::shared().name(),
+            Self::Postgres => Postgres::shared().name(),
+        };
+        format!("SQL, {name}")
     }
 }
 

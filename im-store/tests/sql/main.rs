@@ -18,7 +18,7 @@ use im_core::testing::conformance::{
 
 async fn conforms(kind: Kind) {
     let report = run_store_suite(|| SqlBench::new(kind)).await;
-    report.record(kind.server(), "store");
+    report.record(&kind.server(), "store");
     assert!(report.passed(), "{report}");
     assert!(report.not_tried.is_empty(), "{report}");
     assert!(report.cases >= 60, "{report}");
@@ -36,7 +36,7 @@ async fn the_store_in_postgresql_conforms() {
 
 async fn the_blocklist_conforms(kind: Kind) {
     let report = run_blocklist_suite(|| SqlBench::new(kind)).await;
-    report.record(kind.server(), "blocklist");
+    report.record(&kind.server(), "blocklist");
     assert!(report.passed() && report.not_tried.is_empty(), "{report}");
 }
 
@@ -52,7 +52,7 @@ async fn the_blocklist_in_postgresql_conforms() {
 
 async fn conforms_when_copied(kind: Kind) {
     let report = run_transfer_suite(|| SqlBench::new(kind)).await;
-    report.record(kind.server(), "transfer");
+    report.record(&kind.server(), "transfer");
     assert!(report.passed(), "{report}");
     assert!(report.not_tried.is_empty(), "{report}");
     assert!(report.cases >= 30, "{report}");
@@ -70,6 +70,7 @@ async fn the_store_in_postgresql_conforms_when_it_is_copied() {
 
 async fn conforms_as_one_of_several(kind: Kind) {
     let report = run_outbox_suite(|| SqlBench::new(kind)).await;
+    report.record(&kind.server(), "outbox");
     assert!(report.passed(), "{report}");
     assert!(report.not_tried.is_empty(), "{report}");
     assert!(report.cases >= 15, "{report}");

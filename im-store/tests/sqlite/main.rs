@@ -42,6 +42,7 @@ async fn the_sqlite_store_conforms_when_it_is_copied() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sqlite_store_conforms_as_one_database_of_several() {
     let report = run_outbox_suite(SqliteBench::default).await;
+    report.record("SQLite", "outbox");
     assert!(report.passed(), "{report}");
     assert!(report.not_tried.is_empty(), "{report}");
     assert!(report.cases >= 15, "{report}");

@@ -82,6 +82,11 @@ impl MariaDb {
         &self.url
     }
 
+    /// What to call it in a report.
+    pub fn name(&self) -> &'static str {
+        if self.own.is_some() { "MariaDB" } else { VARIABLE }
+    }
+
     /// The port on 127.0.0.1.
     ///
     /// # Panics

@@ -79,6 +79,11 @@ impl Postgres {
         &self.url
     }
 
+    /// What to call it in a report.
+    pub fn name(&self) -> &'static str {
+        if self.own.is_some() { "PostgreSQL" } else { VARIABLE }
+    }
+
     /// The port on 127.0.0.1.
     ///
     /// # Panics
