@@ -43,3 +43,6 @@ pub(super) static BLOCK_FORGET: LazyLock<Script> =
 /// Keeps recent entries of a group.
 pub(super) static RECENT: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("scripts/recent.lua")));
+
+/// Keeps a conversation list.
+pub(super) static LIST: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/list.lua")));

@@ -1,17 +1,10 @@
 //! Routes, the bus and locks in Redis, against real servers: alone, with a Sentinel, and as a cluster.
-#![cfg(all(feature = "redis", feature = "mysql", feature = "postgres"))]
+#![cfg(feature = "redis")]
 #![allow(clippy::unwrap_used, missing_docs)]
 
-mod cached;
 mod faults;
 mod locks;
 mod online;
-#[path = "../sqlite/posts.rs"]
-#[allow(dead_code)]
-mod posts;
-#[path = "../sql/bench.rs"]
-#[allow(dead_code)]
-mod sql;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,6 +1,6 @@
 //! Who may write to whom: looked up for a whole batch, before it is stored.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use super::{Answers, unavailable};
 use crate::message::{Message, Target};
@@ -25,34 +25,41 @@ pub(super) async fn append(store: &dyn Store, blocklist: &dyn Blocklist, posts: 
 
 /// For each post why it is not to be stored, if it is not.
 async fn refusals(store: &dyn Store, blocklist: &dyn Blocklist, posts: &[Post]) -> Vec<Option<Refusal>> {
-    let mut asked: BTreeMap<Block, bool> =
-        posts.iter().filter_map(|post| Some((block(&post.message)?, false))).collect();
-    if asked.is_empty() {
-        return vec![None; posts.len()];
-    }
-    match blocklist.blocked(asked.keys().cloned().collect()).await {
-        Ok(answers) => asked.values_mut().zip(answers).for_each(|(blocked, answer)| *blocked = answer),
-        // Not to be stored, and to be tried again.
+    let asked: BTreeSet<Block> = posts.iter().filter_map(|post| block(&post.message)).collect();
+    let blocked = match blocked_among(blocklist, asked).await {
+        Ok(blocked) => blocked,
+        // What had to be asked about is not to be stored, and to be tried again.
         Err(failure) => {
             return posts.iter().map(|post| block(&post.message).map(|_| Err(failure.clone()))).collect();
         }
-    }
-    let is_blocked = |post: &&Post| block(&post.message).is_some_and(|block| asked[&block]);
-    let blocked: Vec<&Post> = posts.iter().filter(is_blocked).collect();
-    if blocked.is_empty() {
-        return vec![None; posts.len()];
-    }
-    let keys = blocked.iter().map(|post| (post.message.from.clone(), post.message.key.clone()));
-    let mut known = match store.find(keys.collect()).await {
-        Ok(found) => found.into_iter().map(Ok).collect::<Vec<_>>(),
-        Err(failure) => vec![Err(failure); blocked.len()],
-    }
-    .into_iter();
-    let mut refusal = |post: &Post| match known.next().unwrap_or_else(|| Err(unavailable())) {
-        Ok(found) => refused(&post.message, found),
-        Err(failure) => Err(failure),
     };
-    posts.iter().map(|post| is_blocked(&post).then(|| refusal(post))).collect()
+    let is_blocked = |post: &&Post| block(&post.message).is_some_and(|block| blocked.contains(&block));
+    let mut refusals = refuse(store, posts.iter().filter(is_blocked).collect()).await.into_iter();
+    let mut next = || refusals.next().unwrap_or_else(|| Err(unavailable()));
+    posts.iter().map(|post| is_blocked(&post).then(&mut next)).collect()
+}
+
+async fn blocked_among(
+    blocklist: &dyn Blocklist,
+    asked: BTreeSet<Block>,
+) -> Result<BTreeSet<Block>, StoreError> {
+    if asked.is_empty() {
+        return Ok(asked);
+    }
+    let answers = blocklist.blocked(asked.iter().cloned().collect()).await?;
+    Ok(asked.into_iter().zip(answers).filter(|(_, blocked)| *blocked).map(|(block, _)| block).collect())
+}
+
+/// The answers to posts whose receivers have blocked their senders.
+async fn refuse(store: &dyn Store, posts: Vec<&Post>) -> Vec<Refusal> {
+    if posts.is_empty() {
+        return Vec::new();
+    }
+    let keys = posts.iter().map(|post| (post.message.from.clone(), post.message.key.clone()));
+    match store.find(keys.collect()).await {
+        Ok(found) => posts.iter().zip(found).map(|(post, found)| refused(&post.message, found)).collect(),
+        Err(failure) => vec![Err(failure); posts.len()],
+    }
 }
 
 /// Whose block would keep this message out.

@@ -84,6 +84,37 @@ impl CachedBlocklist {
         Some(kept)
     }
 
+    /// The same of all owners among these.
+    async fn kept_of_all(&self, blocks: &[Block]) -> BTreeMap<Uid, Option<Kept>> {
+        let mut asked: BTreeMap<&Uid, BTreeSet<&Uid>> = BTreeMap::new();
+        for block in blocks {
+            asked.entry(&block.owner).or_default().insert(&block.other);
+        }
+        let asked: Vec<(&Uid, Vec<&Uid>)> =
+            asked.into_iter().map(|(owner, others)| (owner, others.into_iter().collect())).collect();
+        let mut calls = Vec::with_capacity(asked.len());
+        for (owner, others) in &asked {
+            calls.push(self.kept(owner, others));
+        }
+        let kept = join_all(calls).await;
+        asked.iter().map(|(owner, _)| (*owner).clone()).zip(kept).collect()
+    }
+
+    /// Keeps what the blocklist said about those owners of whom a generation was read before.
+    async fn fill_all(&self, kept: &BTreeMap<Uid, Option<Kept>>, said: &BTreeMap<Block, bool>) {
+        let mut fills: BTreeMap<&Uid, Vec<(Uid, bool)>> = BTreeMap::new();
+        for (Block { owner, other }, is) in said {
+            fills.entry(owner).or_default().push((other.clone(), *is));
+        }
+        let mut calls = Vec::with_capacity(fills.len());
+        for (owner, said) in &fills {
+            if let Some(Some(kept)) = kept.get(*owner) {
+                calls.push(self.fill(owner, &kept.generation, said));
+            }
+        }
+        join_all(calls).await;
+    }
+
     /// Keeps what the blocklist said, unless it changed since `generation`.
     async fn fill(&self, owner: &Uid, generation: &str, said: &[(Uid, bool)]) {
         for said in said.chunks(ABREAST) {
@@ -133,42 +164,19 @@ impl Blocklist for CachedBlocklist {
     }
 
     async fn blocked(&self, blocks: Vec<Block>) -> Result<Vec<bool>, StoreError> {
-        let mut asked: BTreeMap<&Uid, Vec<&Uid>> = BTreeMap::new();
-        for block in &blocks {
-            asked.entry(&block.owner).or_default().push(&block.other);
+        let kept = self.kept_of_all(&blocks).await;
+        let known = |block: &Block| kept.get(&block.owner)?.as_ref()?.answers.get(&block.other).copied();
+        let missing: BTreeSet<&Block> = blocks.iter().filter(|block| known(block).is_none()).collect();
+        let missing: Vec<Block> = missing.into_iter().cloned().collect();
+        self.cache.count(blocks.len().saturating_sub(missing.len()), missing.len());
+        if missing.is_empty() {
+            return Ok(blocks.iter().map(|block| known(block).unwrap_or_default()).collect());
         }
-        let mut calls = Vec::with_capacity(asked.len());
-        for (owner, others) in &asked {
-            calls.push(self.kept(owner, others));
-        }
-        let mut kept: BTreeMap<&Uid, Option<Kept>> =
-            asked.keys().copied().zip(join_all(calls).await).collect();
-        let mut known = BTreeMap::new();
-        for (owner, kept) in &mut kept {
-            let answers = kept.as_mut().map(|kept| std::mem::take(&mut kept.answers)).unwrap_or_default();
-            known.extend(
-                answers.into_iter().map(|(other, is)| (Block { owner: (*owner).clone(), other }, is)),
-            );
-        }
-        let missing: BTreeSet<&Block> = blocks.iter().filter(|block| !known.contains_key(*block)).collect();
-        self.cache.count(known.len(), missing.len());
-        if !missing.is_empty() {
-            let missing: Vec<Block> = missing.into_iter().cloned().collect();
-            let said = self.list.blocked(missing.clone()).await?;
-            let mut fills: BTreeMap<&Uid, Vec<(Uid, bool)>> = BTreeMap::new();
-            for (block, is) in missing.iter().zip(&said) {
-                fills.entry(&block.owner).or_default().push((block.other.clone(), *is));
-            }
-            let mut calls = Vec::with_capacity(fills.len());
-            for (owner, said) in &fills {
-                if let Some(Some(kept)) = kept.get(owner) {
-                    calls.push(self.fill(owner, &kept.generation, said));
-                }
-            }
-            join_all(calls).await;
-            known.extend(missing.into_iter().zip(said));
-        }
-        Ok(blocks.iter().map(|block| known.get(block).copied().unwrap_or_default()).collect())
+        let said = self.list.blocked(missing.clone()).await?;
+        let said: BTreeMap<Block, bool> = missing.into_iter().zip(said).collect();
+        self.fill_all(&kept, &said).await;
+        let answer = |block| known(block).or_else(|| said.get(block).copied()).unwrap_or_default();
+        Ok(blocks.iter().map(answer).collect())
     }
 
     async fn list_blocked(

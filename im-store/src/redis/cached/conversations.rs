@@ -8,6 +8,7 @@ use im_core::id::{StoreEpoch, Uid, Version};
 use im_core::storage::Conversation;
 
 use super::{Cache, codec, millis};
+use crate::redis::scripts::LIST;
 
 /// Rows that are kept of a list, and read where none are.
 pub(super) const MOST: usize = 100;
@@ -57,13 +58,8 @@ pub(super) async fn fill(
     head: Version,
     rows: &[Conversation],
 ) {
-    let key = key(cache, epoch, owner);
-    let mut command = redis::cmd("HSET");
-    command.arg(&key).arg("head").arg(head.0).arg("rows").arg(codec::rows(rows));
+    let mut call = LIST.key(key(cache, epoch, owner));
+    call.arg(head.0).arg(codec::rows(rows)).arg(millis(TTL));
     // What is not kept is read from the store.
-    if cache.ask::<u64>(command).await.is_some() {
-        let mut command = redis::cmd("PEXPIRE");
-        command.arg(key).arg(millis(TTL));
-        let _ = cache.ask::<u8>(command).await;
-    }
+    let _ = cache.ask::<u8>(call).await;
 }

@@ -87,9 +87,6 @@ impl CachedStore {
     async fn kept(&self, reads: &[Read]) -> BTreeMap<usize, Page> {
         let groups: Vec<_> =
             reads.iter().enumerate().filter_map(|(at, read)| Some((at, group_of(read)?))).collect();
-        if groups.is_empty() || !self.cache.is_open() {
-            return BTreeMap::new();
-        }
         let timelines = groups.iter().map(|(_, group)| TimelineId::Group(*group)).collect();
         let Ok(heads) = self.store.heads(timelines).await else { return BTreeMap::new() };
         let mut calls = Vec::with_capacity(groups.len());
@@ -177,18 +174,12 @@ impl Timelines for CachedStore {
     }
 
     async fn read(&self, reads: Vec<Read>) -> Vec<Result<Page, StoreError>> {
-        let mut kept = self.kept(&reads).await;
-        if kept.is_empty() {
-            let pages = self.store.read(reads.clone()).await;
-            self.keep(read(&reads, &pages));
-            return pages;
+        if !self.cache.is_open() || reads.iter().all(|read| group_of(read).is_none()) {
+            return self.store.read(reads).await;
         }
-        let missing: Vec<Read> = reads
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| !kept.contains_key(at))
-            .map(|(_, read)| read.clone())
-            .collect();
+        let mut kept = self.kept(&reads).await;
+        let missing = reads.iter().enumerate().filter(|(at, _)| !kept.contains_key(at));
+        let missing: Vec<Read> = missing.map(|(_, read)| read.clone()).collect();
         let pages = if missing.is_empty() { Vec::new() } else { self.store.read(missing.clone()).await };
         self.keep(read(&missing, &pages));
         let mut pages = pages.into_iter();

@@ -15,9 +15,8 @@ use im_store::redis::{CachedStore, Redis};
 use im_test_servers::{Proxy, Redis as Server};
 use tokio::sync::Mutex;
 
-use super::{redis, until};
-use crate::posts;
 use crate::sql::{Kind, SqlBench};
+use crate::{posts, redis, until};
 
 /// What becomes of Redis while a case is played.
 #[derive(Clone)]
