@@ -32,7 +32,6 @@ const ARGUMENTS: &[&str] = &[
     "--log-bin=binlog",
     "--sync-binlog=1",
     "--binlog-format=ROW",
-    "--server-id=1",
     "--innodb-log-file-size=48M",
     "--innodb-buffer-pool-size=64M",
     "--performance-schema=OFF",
@@ -71,10 +70,44 @@ impl MariaDb {
         let directory = Directory::claim();
         data::fill(&directory.path().join("data"), "mariadb", (SERVER.version(), INSTALL_ARGUMENTS), install);
         let url = format!("mysql://root@127.0.0.1:{}/mysql", directory.port());
-        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        // Servers that replicate each other need numbers of their own.
+        let number = format!("--server-id={}", directory.port());
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).chain([number]).collect();
         let server = Self { url, own: Some(Own { process: Mutex::new(None), arguments, directory }) };
         server.restart();
         server
+    }
+
+    /// A replica of this server: a server of the caller's own, which takes over everything from this one's binary log, from its beginning. It is there at
+    /// once, what it shows follows. Replication goes on by itself after either of them was restarted.
+    ///
+    /// # Panics
+    ///
+    /// If this server was not started by this process.
+    pub fn replica(&self) -> Self {
+        let replica = Self::start_with(&["--read-only", "--log-slave-updates"]);
+        replica.execute(&format!(
+            "CHANGE MASTER TO master_host = '127.0.0.1', master_port = {}, master_user = 'root', \
+             master_use_gtid = slave_pos, master_connect_retry = 1, master_heartbeat_period = 1",
+            self.port()
+        ));
+        replica.execute("START SLAVE");
+        replica
+    }
+
+    /// A replica goes on receiving, but shows nothing new.
+    pub fn pause_replay(&self) {
+        self.execute("STOP SLAVE SQL_THREAD");
+    }
+
+    /// A replica shows what came while it was paused, and goes on.
+    pub fn resume_replay(&self) {
+        self.execute("START SLAVE SQL_THREAD");
+    }
+
+    /// The URL of a database of another server, on this one.
+    pub fn same_database(&self, url: &str) -> String {
+        url::with_path(&self.url, url::path(url))
     }
 
     /// The server's URL. Its user may do everything.
@@ -184,6 +217,8 @@ impl Own {
         let mut command = SERVER.command();
         command.args(["--no-defaults", &format!("--port={}", self.directory.port())]);
         command.arg(option("--datadir", &self.directory.path().join("data")));
+        // A server that starts removes the temporary tables that it finds, other servers' too.
+        command.arg(option("--tmpdir", self.directory.path()));
         command.args(as_root()).args(ARGUMENTS).args(&self.arguments);
         command
     }

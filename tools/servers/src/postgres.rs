@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -16,6 +17,8 @@ mod family;
 const VARIABLE: &str = "IM_TEST_POSTGRES_URL";
 const SERVER: Program = Program { name: "postgres", package: "postgresql", variable: Some(VARIABLE) };
 const INITDB: Program = Program { name: "initdb", package: "postgresql", variable: Some(VARIABLE) };
+const BASEBACKUP: Program =
+    Program { name: "pg_basebackup", package: "postgresql", variable: Some(VARIABLE) };
 const SETPRIV: Program = Program { name: "setpriv", package: "util-linux", variable: None };
 /// A template need not survive the machine, so it is not synced.
 const INITDB_ARGUMENTS: &[&str] =
@@ -67,11 +70,49 @@ impl Postgres {
     pub fn start_with(settings: &[&str]) -> Self {
         let directory = Directory::claim();
         data::fill(&directory.path().join("data"), "postgres", (SERVER.version(), INITDB_ARGUMENTS), initdb);
+        Self::serve(directory, settings)
+    }
+
+    fn serve(directory: Directory, settings: &[&str]) -> Self {
         let url = format!("postgres://im@127.0.0.1:{}/postgres", directory.port());
         let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
         let server = Self { url, own: Some(Own { process: Mutex::new(None), settings, directory }) };
         server.restart();
         server
+    }
+
+    /// A replica of this server: a server of the caller's own, which begins with a copy of this one and streams what comes. Replication goes on by itself after
+    /// either of them was restarted; until the replica is dropped for good, this server keeps for it what it has not received.
+    ///
+    /// # Panics
+    ///
+    /// If this server was not started by this process.
+    pub fn replica(&self) -> Self {
+        let (port, directory) = (self.port(), Directory::claim());
+        let data = directory.path().join("data");
+        // A server refuses data that others could read.
+        let made = fs::DirBuilder::new().mode(0o700).create(&data);
+        made.unwrap_or_else(|error| panic!("{}: {error}", data.display()));
+        let mut copy = as_user(BASEBACKUP, &data);
+        copy.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-U", "im", "--checkpoint=fast", "--no-sync"]);
+        copy.args(["--write-recovery-conf", "--create-slot", "--slot", &format!("of_{}", directory.port())]);
+        output(copy.arg("-D").arg(&data));
+        Self::serve(directory, &[])
+    }
+
+    /// A replica goes on receiving, but shows nothing new.
+    pub fn pause_replay(&self) {
+        self.execute("SELECT pg_wal_replay_pause()");
+    }
+
+    /// A replica shows what came while it was paused, and goes on.
+    pub fn resume_replay(&self) {
+        self.execute("SELECT pg_wal_replay_resume()");
+    }
+
+    /// The URL of a database of another server, on this one.
+    pub fn same_database(&self, url: &str) -> String {
+        url::with_path(&self.url, url::path(url))
     }
 
     /// The server's URL. Its user may do everything.
@@ -191,20 +232,26 @@ impl Own {
 }
 
 fn initdb(target: &Path) {
-    let initdb = INITDB.path();
+    output(as_user(INITDB, target).args(INITDB_ARGUMENTS).arg("-D").arg(target));
+}
+
+/// A program as the user that the server runs as, who gets the directory `target`.
+fn as_user(program: Program, target: &Path) -> Command {
+    let program = program.path();
     let mut command = match user() {
-        None => Command::new(initdb),
+        None => Command::new(program),
         Some(User { uid, gid }) => {
             let given = std::os::unix::fs::chown(target, Some(uid), Some(gid));
             given.unwrap_or_else(|error| panic!("{}: {error}", target.display()));
             let mut command = SETPRIV.command();
             command
                 .args(["--reuid", &uid.to_string(), "--regid", &gid.to_string(), "--clear-groups"])
-                .arg(initdb);
+                .arg(program);
             command
         }
     };
-    output(command.args(INITDB_ARGUMENTS).arg("-D").arg(target).current_dir("/"));
+    command.current_dir("/");
+    command
 }
 
 /// PostgreSQL refuses to run as root: then it runs as its package's user, or else as nobody.

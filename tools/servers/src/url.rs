@@ -9,6 +9,12 @@ pub(crate) fn with_path(url: &str, path: &str) -> String {
     format!("{}/{path}{query}", &server[..end])
 }
 
+/// The path of a URL: the name of its database.
+pub(crate) fn path(url: &str) -> &str {
+    let url = url.split_once('?').map_or(url, |(url, _)| url);
+    url.rsplit_once('/').map_or("", |(_, path)| path)
+}
+
 /// A database's name that nobody else uses, also where several processes test on one server.
 pub(crate) fn fresh(name: &str) -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -35,5 +41,6 @@ mod tests {
             assert_eq!(with_path(url, "new"), "mysql://u:p@h:1/new");
         }
         assert_eq!(with_path("postgres://h/old?sslmode=disable", "new"), "postgres://h/new?sslmode=disable");
+        assert_eq!((path("mysql://u:p@h:1/old"), path("postgres://h/old?a=b")), ("old", "old"));
     }
 }

@@ -21,6 +21,12 @@ macro_rules! tests {
                     .expect("the numbers")
             }
 
+            /// `None` where there is no such table yet.
+            async fn try_numbers(url: &str) -> Option<Vec<i32>> {
+                let mut connection = $connection::connect(url).await.ok()?;
+                sqlx::query_scalar("SELECT n FROM numbers ORDER BY n").fetch_all(&mut connection).await.ok()
+            }
+
             async fn run(url: &str, statement: &'static str) {
                 let mut connection = $connection::connect(url).await.expect("a connection");
                 sqlx::query(statement).execute(&mut connection).await.expect(statement);
@@ -54,6 +60,39 @@ macro_rules! tests {
                 server.restart();
                 server.restart();
                 assert_eq!(numbers(&url).await, [1, 2]);
+            }
+
+            #[tokio::test]
+            async fn a_replica_follows_pauses_and_comes_back() {
+                let server = $server::start();
+                let url = server.database("followed");
+                run(&url, "CREATE TABLE numbers (n INT)").await;
+                run(&url, "INSERT INTO numbers VALUES (1)").await;
+                let replica = server.replica();
+                let copy = replica.same_database(&url);
+                let follow = async |expected: &[i32]| {
+                    let asked = Instant::now();
+                    while try_numbers(&copy).await.is_none_or(|numbers| numbers != expected) {
+                        assert!(asked.elapsed() < Duration::from_secs(30), "the replica does not follow");
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                };
+                follow(&[1]).await;
+                replica.pause_replay();
+                run(&url, "INSERT INTO numbers VALUES (2)").await;
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                assert_eq!(numbers(&copy).await, [1]);
+                replica.resume_replay();
+                follow(&[1, 2]).await;
+                replica.kill();
+                run(&url, "INSERT INTO numbers VALUES (3)").await;
+                replica.restart();
+                follow(&[1, 2, 3]).await;
+                server.kill();
+                assert_eq!(numbers(&copy).await, [1, 2, 3]);
+                server.restart();
+                run(&url, "INSERT INTO numbers VALUES (4)").await;
+                follow(&[1, 2, 3, 4]).await;
             }
 
             #[test]
