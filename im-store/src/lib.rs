@@ -9,7 +9,8 @@
 //! | `redis` | `redis::CachedStore`, `redis::CachedBlocklist` | caches before any store and any blocklist |
 //! | `sqlite` | `sqlite_local::SqliteLocalStore` | a client: its timeline and what it has still to send |
 //!
-//! Over any of them: [`layer`]s, among them [`layer::sharding`], one store made of several; [`layer::retry`]; and with the feature `metrics`, one that counts.
+//! Over any of them: [`layer`]s, among them [`layer::sharding`], one store made of several; [`layer::replica`], one store over a primary and its replicas;
+//! [`layer::retry`]; and with the feature `metrics`, one that counts.
 //!
 //! An adapter keeps the contracts of [`im_core::storage`] and is tested with the suite of
 //! `im_core::testing::conformance`, the same one for all.

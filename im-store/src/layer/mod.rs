@@ -3,6 +3,7 @@
 //! | layer | what it does |
 //! |---|---|
 //! | [`sharding`] | one store made of several databases |
+//! | [`replica`] | one store over a primary and its replicas |
 //! | [`retry`] | tries again what failed for now |
 //! | [`timeout`] | ends every call within a deadline |
 //! | `metrics` (feature `metrics`) | counts calls and posts, and measures how long they take |
@@ -35,6 +36,5 @@
 
 #[cfg(feature = "metrics")]
 pub mod metrics;
+pub mod replica;
 pub mod retry;
-pub mod sharding;
-pub mod timeout;
