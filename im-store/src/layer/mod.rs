@@ -38,3 +38,5 @@
 pub mod metrics;
 pub mod replica;
 pub mod retry;
+pub mod sharding;
+pub mod timeout;

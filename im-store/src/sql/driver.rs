@@ -110,6 +110,12 @@ impl Row {
         Ok(column!(self, at)?)
     }
 
+    /// Of a column that the database itself has named and filled.
+    #[cfg(feature = "mysql")]
+    pub(super) fn text(&self, at: usize) -> Result<&str, Fault> {
+        Ok(column!(self, at)?)
+    }
+
     pub(super) fn maybe_bytes(&self, at: usize) -> Result<Option<&[u8]>, Fault> {
         Ok(column!(self, at)?)
     }

@@ -60,6 +60,10 @@ mod outbox;
 pub(crate) mod plan;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod pool;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod promise;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod schema;
 // Without one of the databases, nobody reads its dialect.
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 #[cfg_attr(not(all(feature = "mysql", feature = "postgres")), allow(dead_code))]

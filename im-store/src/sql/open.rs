@@ -2,17 +2,18 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use sqlx::Connection as _;
-use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+#[cfg(feature = "mysql")]
+use sqlx::migrate::Migrator;
 #[cfg(feature = "mysql")]
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 #[cfg(feature = "postgres")]
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{AssertSqlSafe, Executor, SqlSafeStr};
+use sqlx::{AssertSqlSafe, Executor};
 
-use super::driver::{Pool, Session};
+use super::driver::Pool;
 use super::pool::{Connections, Dial};
 use super::statement::{CACHED, Text};
-use super::{Fault, SqlOptions, SqlStore};
+use super::{Fault, SqlOptions, SqlStore, promise, schema};
 
 /// Why a database was not opened. None of these says the URL, which has a password.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,11 @@ pub enum OpenError {
     /// A newer version of this library has changed the schema.
     #[error("the database was written by a newer version of this library (schema {0})")]
     Newer(i64),
+    /// The schema of a replica is behind this version of the library; 0 where there is none.
+    #[error(
+        "the replica's tables are not there yet (schema {0}): migrate the primary, and wait until the replica has followed"
+    )]
+    Older(i64),
     /// A copy into it was begun and not finished.
     #[error("the database is an unfinished copy: copy again, which begins anew, or drop it")]
     Unfinished,
@@ -66,6 +72,30 @@ pub(super) async fn open(options: SqlOptions) -> Result<SqlStore, OpenError> {
     }
 }
 
+/// Connects to what somebody else writes, and looks whether its tables are ours.
+pub(super) async fn open_replica(options: SqlOptions) -> Result<SqlStore, OpenError> {
+    let deadline = options.deadline;
+    let pool = match options.url.split(':').next() {
+        #[cfg(feature = "mysql")]
+        Some("mysql" | "mariadb") => Pool::MySql(mysql_pool(&options, Access::Read).await?),
+        #[cfg(feature = "postgres")]
+        Some("postgres" | "postgresql") => Pool::Postgres(postgres_pool(&options, Access::Read).await?),
+        _ => return Err(OpenError::Url(None)),
+    };
+    schema::check(&pool).await?;
+    match is_unfinished(&pool).await.map_err(unavailable)? {
+        true => Err(OpenError::Unfinished),
+        false => Ok(SqlStore { pool, deadline }),
+    }
+}
+
+/// What a pool's connections may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    Write,
+    Read,
+}
+
 /// A pool of connections to a database with our tables in it.
 pub(super) async fn connect(options: &SqlOptions) -> Result<Pool, OpenError> {
     let pool = match options.url.split(':').next() {
@@ -75,7 +105,7 @@ pub(super) async fn connect(options: &SqlOptions) -> Result<Pool, OpenError> {
         Some("postgres" | "postgresql") => postgres(options).await?,
         _ => return Err(OpenError::Url(None)),
     };
-    warn_of_loss(&pool).await.map_err(unavailable)?;
+    promise::warn(&pool).await.map_err(unavailable)?;
     Ok(pool)
 }
 
@@ -85,16 +115,26 @@ pub(super) fn unavailable(fault: Fault) -> OpenError {
 
 #[cfg(feature = "mysql")]
 async fn mysql(options: &SqlOptions) -> Result<Pool, OpenError> {
+    let pool = mysql_pool(options, Access::Write).await?;
+    let mut connection = pool.take().await.map_err(unavailable)?;
+    migrate_mysql(&mut connection, schema::migrations(&schema::MYSQL)).await?;
+    connection.keep();
+    Ok(Pool::MySql(pool))
+}
+
+#[cfg(feature = "mysql")]
+async fn mysql_pool(options: &SqlOptions, access: Access) -> Result<Connections<MySqlConnection>, OpenError> {
     let url: MySqlConnectOptions = options.url.parse().map_err(bad_url)?;
     let url = url.charset("utf8mb4").statement_cache_capacity(CACHED);
     let (lock, idle) = (options.lock_timeout.as_secs().max(1), options.deadline.as_secs().max(1));
     // A server that is out of reach in mid-transaction must not keep its rows from the others. MySQL has no time-out for that alone; MariaDB reads
     // the one comment, MySQL the other.
     let set = format!(
-        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION innodb_lock_wait_timeout = {lock} \
+        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED{access}; SET SESSION innodb_lock_wait_timeout = {lock} \
          /*M!100300 , SESSION idle_transaction_timeout = {idle} */ \
          /*!80000 , SESSION wait_timeout = {} */",
         MYSQL_IDLE.as_secs(),
+        access = if access == Access::Read { ", READ ONLY" } else { "" },
     );
     let dial: Dial<_> = Box::new(move || {
         let (url, set) = (url.clone(), set.clone());
@@ -105,16 +145,7 @@ async fn mysql(options: &SqlOptions) -> Result<Pool, OpenError> {
         };
         dial.boxed()
     });
-    let pool = Connections::new(options.connections, options.deadline.max(CONNECT), dial);
-    let files = [
-        (1, "timelines", include_str!("../../migrations/mysql/0001_timelines.sql")),
-        (2, "outbox", include_str!("../../migrations/mysql/0002_outbox.sql")),
-        (4, "blocklist", include_str!("../../migrations/mysql/0004_blocklist.sql")),
-    ];
-    let mut connection = pool.take().await.map_err(unavailable)?;
-    migrate_mysql(&mut connection, migrations(&files)).await?;
-    connection.keep();
-    Ok(Pool::MySql(pool))
+    Ok(Connections::new(options.connections, options.deadline.max(CONNECT), dial))
 }
 
 /// Under a lock of our own: the driver's waits with a negative time-out, which MariaDB does not take, so that two servers would migrate at once.
@@ -129,18 +160,29 @@ async fn migrate_mysql(connection: &mut MySqlConnection, migrations: Migrator) -
         return Err(OpenError::Unavailable("another server is changing its tables for too long".into()));
     }
     // What fails cuts the connection, and frees the lock. `run` takes a connection by a trait that keeps the future from being sent to other threads.
-    migrations.run_direct(None, connection, false).await.map_err(not_migrated)?;
+    migrations.run_direct(None, connection, false).await.map_err(schema::not_migrated)?;
     let free = AssertSqlSafe(format!("DO RELEASE_LOCK({NAME})"));
     connection.execute(sqlx::raw_sql(free)).await.map_err(unavailable).map(drop)
 }
 
 #[cfg(feature = "postgres")]
 async fn postgres(options: &SqlOptions) -> Result<Pool, OpenError> {
+    let pool = postgres_pool(options, Access::Write).await?;
+    let mut connection = pool.take().await.map_err(unavailable)?;
+    let migrations = schema::migrations(&schema::POSTGRES);
+    migrations.run_direct(None, &mut *connection, false).await.map_err(schema::not_migrated)?;
+    connection.keep();
+    Ok(Pool::Postgres(pool))
+}
+
+#[cfg(feature = "postgres")]
+async fn postgres_pool(options: &SqlOptions, access: Access) -> Result<Connections<PgConnection>, OpenError> {
     let url: PgConnectOptions = options.url.parse().map_err(bad_url)?;
     let url = url.statement_cache_capacity(CACHED);
     let set = format!(
         "SET lock_timeout = {lock}; SET statement_timeout = {deadline}; \
-         SET idle_in_transaction_session_timeout = {deadline}",
+         SET idle_in_transaction_session_timeout = {deadline}; SET default_transaction_read_only = {access}",
+        access = if access == Access::Read { "on" } else { "off" },
         lock = options.lock_timeout.as_millis().max(1),
         deadline = options.deadline.as_millis().max(1),
     );
@@ -153,36 +195,11 @@ async fn postgres(options: &SqlOptions) -> Result<Pool, OpenError> {
         };
         dial.boxed()
     });
-    let pool = Connections::new(options.connections, options.deadline.max(CONNECT), dial);
-    let files = [
-        (1, "timelines", include_str!("../../migrations/postgres/0001_timelines.sql")),
-        (2, "outbox", include_str!("../../migrations/postgres/0002_outbox.sql")),
-        (4, "blocklist", include_str!("../../migrations/postgres/0004_blocklist.sql")),
-    ];
-    let mut connection = pool.take().await.map_err(unavailable)?;
-    migrations(&files).run_direct(None, &mut *connection, false).await.map_err(not_migrated)?;
-    connection.keep();
-    Ok(Pool::Postgres(pool))
+    Ok(Connections::new(options.connections, options.deadline.max(CONNECT), dial))
 }
 
 fn bad_url(error: sqlx::Error) -> OpenError {
     OpenError::Url(Some(error.into()))
-}
-
-/// The schema's history. A published file never changes.
-fn migrations(files: &[(i64, &'static str, &'static str)]) -> Migrator {
-    let migration = |(number, name, text): &(i64, &'static str, &'static str)| {
-        Migration::new(*number, (*name).into(), MigrationType::Simple, (*text).into_sql_str(), false)
-    };
-    Migrator::with_migrations(files.iter().map(migration).collect())
-}
-
-fn not_migrated(error: MigrateError) -> OpenError {
-    match error {
-        MigrateError::VersionMissing(schema) => OpenError::Newer(schema),
-        MigrateError::Execute(error) => OpenError::Unavailable(error.into()),
-        error => OpenError::Damaged(error.into()),
-    }
 }
 
 async fn is_unfinished(pool: &Pool) -> Result<bool, Fault> {
@@ -190,44 +207,4 @@ async fn is_unfinished(pool: &Pool) -> Result<bool, Fault> {
     let rows = session.select(&STATE, Vec::new()).await;
     let rows = session.settle(rows)?;
     Ok(rows.first().map(|row| row.int(0)).transpose()? == Some(1))
-}
-
-/// A commit that is not on a disk when it is answered breaks the store's promise. That is the operator's to decide, but not in silence.
-async fn warn_of_loss(pool: &Pool) -> Result<(), Fault> {
-    let mut session = pool.session().await?;
-    let weak = weak_settings(pool, &mut session).await;
-    for setting in session.settle(weak)? {
-        tracing::warn!(
-            setting,
-            "the database may lose messages that were acknowledged, when it crashes or fails over"
-        );
-    }
-    Ok(())
-}
-
-/// One row for each setting of the server's that lets it lose what it has committed. A replica that takes over has what was committed only if the
-/// commit waited for it.
-async fn weak_settings(pool: &Pool, session: &mut Session) -> Result<Vec<String>, Fault> {
-    #[cfg(feature = "mysql")]
-    static MYSQL: Text = Text::new(
-        "SELECT CAST(CONCAT('innodb_flush_log_at_trx_commit = ', @@innodb_flush_log_at_trx_commit) AS BINARY) \
-         FROM DUAL WHERE @@innodb_flush_log_at_trx_commit <> 1 \
-         UNION ALL SELECT CAST(CONCAT('sync_binlog = ', @@sync_binlog) AS BINARY) \
-         FROM DUAL WHERE @@log_bin = 1 AND @@sync_binlog <> 1",
-    );
-    #[cfg(feature = "postgres")]
-    static POSTGRES: Text = Text::new(
-        "SELECT convert_to(name || ' = ' || setting, 'UTF8') FROM pg_settings WHERE (name = 'fsync' AND setting = 'off') \
-         OR (name = 'full_page_writes' AND setting = 'off') \
-         OR (name = 'synchronous_commit' AND setting IN ('off', 'local') \
-         AND (setting = 'off' OR current_setting('synchronous_standby_names') <> ''))",
-    );
-    let text = match pool {
-        #[cfg(feature = "mysql")]
-        Pool::MySql(_) => &MYSQL,
-        #[cfg(feature = "postgres")]
-        Pool::Postgres(_) => &POSTGRES,
-    };
-    let rows = session.select(text, Vec::new()).await?;
-    rows.iter().map(|row| Ok(String::from_utf8_lossy(row.bytes(0)?).into_owned())).collect()
 }

@@ -69,6 +69,15 @@ impl SqlOptions {
         open::open(self).await
     }
 
+    /// Opens a replica of a database, for a [`ReplicatedStore`](crate::layer::replica::ReplicatedStore) to read from: nothing is made, migrated or written, the
+    /// database and its user may be read-only, and whatever would write is `Unavailable`. The tables have to be those of this version of the library.
+    ///
+    /// # Errors
+    /// [`OpenError`], with [`OpenError::Older`] for tables that are not there yet: migrate the primary, and wait until the replica has followed.
+    pub async fn open_replica(self) -> Result<SqlStore, OpenError> {
+        open::open_replica(self).await
+    }
+
     /// Begins an import into the database, and makes its tables. One that holds nothing will do; of an earlier import that was not finished, everything
     /// is removed. No server may have it open. Only the URL of the options is used.
     ///

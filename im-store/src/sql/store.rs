@@ -3,7 +3,7 @@ use std::time::Duration;
 use im_core::storage::StoreError;
 
 use super::driver::Pool;
-use super::{Fault, OpenError, SqlOptions};
+use super::{Fault, OpenError, SqlOptions, promise};
 
 /// A [`Store`](im_core::storage::Store) in a MySQL, MariaDB or PostgreSQL database, which any number of servers may share.
 ///
@@ -21,6 +21,15 @@ impl SqlStore {
     /// [`OpenError`].
     pub async fn open(url: impl Into<String>) -> Result<Self, OpenError> {
         SqlOptions::new(url).open().await
+    }
+
+    /// Settings of the database's, in words, by which it may lose what it has committed when it crashes or fails over to a replica; none if it may not. Opening it
+    /// logs them. What the database's user may not see counts as well set.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn weak_settings(&self) -> Result<Vec<String>, StoreError> {
+        self.within("weak_settings", promise::weak_settings(&self.pool)).await
     }
 
     /// Waits for the calls that run, then closes all connections. Calls after it are `Unavailable`.

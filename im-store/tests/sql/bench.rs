@@ -79,7 +79,10 @@ pub(crate) struct SqlBench {
 
 impl SqlBench {
     pub(crate) fn new(kind: Kind) -> Self {
-        let url = database(kind, "conformance");
+        Self::at(kind, database(kind, "conformance"))
+    }
+
+    pub(crate) fn at(kind: Kind, url: String) -> Self {
         Self { kind, url, open: Mutex::default(), intruder: Mutex::default() }
     }
 
