@@ -120,7 +120,14 @@ fn to_group(group: i64, msgid: i64) -> Post {
 
 fn newest(group: i64) -> Read {
     let timeline = TimelineId::Group(GroupId(group));
-    Read { timeline, after: Version(ENTRIES - 20), until: None, limit: 20, max_bytes: usize::MAX }
+    Read {
+        timeline,
+        after: Version(ENTRIES - 20),
+        until: None,
+        limit: 20,
+        max_bytes: usize::MAX,
+        least: None,
+    }
 }
 
 async fn compare(name: &str, url: &str, pid: i32, redis: &im_test_servers::Redis, rounds: usize) {

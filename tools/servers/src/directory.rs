@@ -3,6 +3,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::disk;
+
 /// Below the ports that a kernel gives to outgoing connections: while a server is down, none of them takes its port.
 const PORTS: std::ops::Range<u16> = 20_000..30_000;
 
@@ -28,7 +30,7 @@ impl Directory {
         let lock = locked(&root.join(format!("{port}.lock")))?;
         TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?;
         let path = root.join(port.to_string());
-        match fs::remove_dir_all(&path) {
+        match remove(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return None,
             _ => {}
         }
@@ -48,7 +50,7 @@ impl Directory {
 impl Drop for Directory {
     fn drop(&mut self) {
         // What stays is removed by the next sweep.
-        let _ = fs::remove_dir_all(&self.path);
+        let _ = remove(&self.path);
         // Not by closing alone: a process that is being started has a copy until it executes its program.
         let _ = self.lock.unlock();
     }
@@ -77,10 +79,16 @@ fn sweep(root: &Path) {
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
         let is_claimed = entry.file_name().to_str().is_some_and(|name| name.parse::<u16>().is_ok());
         if is_claimed && let Some(lock) = locked(&entry.path().with_extension("lock")) {
-            let _ = fs::remove_dir_all(entry.path());
+            let _ = remove(&entry.path());
             let _ = lock.unlock();
         }
     }
+}
+
+/// A claimed directory with all that is in it, a disk too.
+fn remove(path: &Path) -> std::io::Result<()> {
+    disk::unmount(path);
+    fs::remove_dir_all(path)
 }
 
 fn locked(path: &Path) -> Option<File> {
@@ -118,5 +126,16 @@ mod tests {
         fs::create_dir_all(left.join("data")).expect("a directory to write to");
         sweep(outer.path());
         assert!(!left.exists() && used.path().exists());
+    }
+
+    #[test]
+    fn a_disk_that_a_dead_process_left_is_unmounted() {
+        let outer = Directory::claim();
+        let left = outer.path().join("19999");
+        fs::create_dir(&left).expect("a directory to write to");
+        disk::mount(&left.join("disk"), 1);
+        fs::write(left.join("disk/file"), "text").expect("a disk to write to");
+        sweep(outer.path());
+        assert!(!left.exists());
     }
 }

@@ -15,11 +15,14 @@
 //! Whatever goes wrong here is the machine's fault, not the fault of what is tested: every function panics then, and says what to do. All functions
 //! block, for two seconds at most where the machine is idle; they may be called inside a runtime.
 //!
+//! A test that fills a disk gives its server, or what else it tests, a [`SmallDisk`]; that takes root.
+//!
 //! A server ends with the process that started it, however that ends. Directories lie in the system's directory for temporary files, or in
 //! `IM_TEST_DIR`; what a process left behind is removed when the next server starts.
 
 mod data;
 mod directory;
+mod disk;
 mod mariadb;
 mod postgres;
 mod process;
@@ -29,6 +32,7 @@ mod redis;
 mod sql;
 mod url;
 
+pub use disk::SmallDisk;
 pub use mariadb::MariaDb;
 pub use postgres::Postgres;
 pub use proxy::Proxy;

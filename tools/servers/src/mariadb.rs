@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -8,7 +8,7 @@ use sqlx::MySqlConnection;
 use crate::directory::Directory;
 use crate::process::Process;
 use crate::program::{Program, output};
-use crate::{data, sql, url};
+use crate::{SmallDisk, data, sql, url};
 
 const VARIABLE: &str = "IM_TEST_MYSQL_URL";
 const SERVER: Program =
@@ -50,6 +50,7 @@ pub struct MariaDb {
 struct Own {
     process: Mutex<Option<Process>>,
     arguments: Vec<String>,
+    data: PathBuf,
     directory: Directory,
 }
 
@@ -68,12 +69,22 @@ impl MariaDb {
     /// [`start`](Self::start), with more arguments for `mariadbd`.
     pub fn start_with(arguments: &[&str]) -> Self {
         let directory = Directory::claim();
-        data::fill(&directory.path().join("data"), "mariadb", (SERVER.version(), INSTALL_ARGUMENTS), install);
+        let data = directory.path().join("data");
+        Self::start_in(directory, data, arguments)
+    }
+
+    /// [`start_with`](Self::start_with), with its data on a disk that can be filled. It takes some 80 MiB.
+    pub fn start_on(disk: &SmallDisk, arguments: &[&str]) -> Self {
+        Self::start_in(Directory::claim(), disk.path().join("data"), arguments)
+    }
+
+    fn start_in(directory: Directory, data: PathBuf, arguments: &[&str]) -> Self {
+        data::fill(&data, "mariadb", (SERVER.version(), INSTALL_ARGUMENTS), install);
         let url = format!("mysql://root@127.0.0.1:{}/mysql", directory.port());
         // Servers that replicate each other need numbers of their own.
         let number = format!("--server-id={}", directory.port());
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).chain([number]).collect();
-        let server = Self { url, own: Some(Own { process: Mutex::new(None), arguments, directory }) };
+        let server = Self { url, own: Some(Own { process: Mutex::new(None), arguments, data, directory }) };
         server.restart();
         server
     }
@@ -178,6 +189,18 @@ impl MariaDb {
         }
     }
 
+    /// Whether the server has ended by itself: one whose disk is full may.
+    ///
+    /// # Panics
+    ///
+    /// As [`kill`](Self::kill).
+    pub fn has_ended(&self) -> bool {
+        let mut process = self.own().process.lock().unwrap_or_else(PoisonError::into_inner);
+        // What has ended is not to be killed: another process may have its number.
+        process.take_if(|process| process.has_ended());
+        process.is_none()
+    }
+
     /// Starts the server again, with its data and at its port, after a [`kill`](Self::kill) or a [`stop`](Self::stop); one that is running is
     /// killed first. Returns when the server takes connections.
     ///
@@ -216,7 +239,7 @@ impl Own {
     fn command(&self) -> Command {
         let mut command = SERVER.command();
         command.args(["--no-defaults", &format!("--port={}", self.directory.port())]);
-        command.arg(option("--datadir", &self.directory.path().join("data")));
+        command.arg(option("--datadir", &self.data));
         // A server that starts removes the temporary tables that it finds, other servers' too.
         command.arg(option("--tmpdir", self.directory.path()));
         command.args(as_root()).args(ARGUMENTS).args(&self.arguments);

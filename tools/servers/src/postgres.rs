@@ -1,6 +1,6 @@
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use crate::directory::Directory;
 use crate::process::{Process, User};
 use crate::program::{Program, output};
-use crate::{data, sql, url};
+use crate::{SmallDisk, data, sql, url};
 
 mod family;
 
@@ -51,6 +51,7 @@ pub struct Postgres {
 struct Own {
     process: Mutex<Option<Process>>,
     settings: Vec<String>,
+    data: PathBuf,
     directory: Directory,
 }
 
@@ -69,14 +70,24 @@ impl Postgres {
     /// [`start`](Self::start), with more settings, as in `wal_level=logical`.
     pub fn start_with(settings: &[&str]) -> Self {
         let directory = Directory::claim();
-        data::fill(&directory.path().join("data"), "postgres", (SERVER.version(), INITDB_ARGUMENTS), initdb);
-        Self::serve(directory, settings)
+        let data = directory.path().join("data");
+        Self::start_in(directory, data, settings)
     }
 
-    fn serve(directory: Directory, settings: &[&str]) -> Self {
+    /// [`start_with`](Self::start_with), with its data on a disk that can be filled. It takes some 60 MiB.
+    pub fn start_on(disk: &SmallDisk, settings: &[&str]) -> Self {
+        Self::start_in(Directory::claim(), disk.path().join("data"), settings)
+    }
+
+    fn start_in(directory: Directory, data: PathBuf, settings: &[&str]) -> Self {
+        data::fill(&data, "postgres", (SERVER.version(), INITDB_ARGUMENTS), initdb);
+        Self::serve(directory, data, settings)
+    }
+
+    fn serve(directory: Directory, data: PathBuf, settings: &[&str]) -> Self {
         let url = format!("postgres://im@127.0.0.1:{}/postgres", directory.port());
         let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
-        let server = Self { url, own: Some(Own { process: Mutex::new(None), settings, directory }) };
+        let server = Self { url, own: Some(Own { process: Mutex::new(None), settings, data, directory }) };
         server.restart();
         server
     }
@@ -97,7 +108,7 @@ impl Postgres {
         copy.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-U", "im", "--checkpoint=fast", "--no-sync"]);
         copy.args(["--write-recovery-conf", "--create-slot", "--slot", &format!("of_{}", directory.port())]);
         output(copy.arg("-D").arg(&data));
-        Self::serve(directory, &[])
+        Self::serve(directory, data, &[])
     }
 
     /// A replica goes on receiving, but shows nothing new.
@@ -184,6 +195,18 @@ impl Postgres {
         }
     }
 
+    /// Whether the server has ended by itself: one whose disk is full may.
+    ///
+    /// # Panics
+    ///
+    /// As [`kill`](Self::kill).
+    pub fn has_ended(&self) -> bool {
+        let mut process = self.own().process.lock().unwrap_or_else(PoisonError::into_inner);
+        // What has ended is not to be killed: another process may have its number.
+        process.take_if(|process| process.has_ended());
+        process.is_none()
+    }
+
     /// Starts the server again, with its data and at its port, after a [`kill`](Self::kill) or a [`stop`](Self::stop); one that is running is
     /// killed first. Returns when the server takes connections.
     ///
@@ -222,7 +245,7 @@ impl Own {
 
     fn command(&self) -> Command {
         let mut command = SERVER.command();
-        command.arg("-D").arg(self.directory.path().join("data"));
+        command.arg("-D").arg(&self.data);
         command.args(["-p", &self.directory.port().to_string()]);
         let more = self.settings.iter().map(String::as_str);
         command.args(SETTINGS.iter().copied().chain(more).flat_map(|setting| ["-c", setting]));

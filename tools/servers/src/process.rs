@@ -58,6 +58,10 @@ impl Process {
         }
     }
 
+    pub(crate) fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
     /// SIGKILL, and waits for the end.
     pub(crate) fn kill(mut self) {
         let _ = self.child.kill();
