@@ -17,6 +17,9 @@ pub(crate) const USERS: u64 = 6;
 /// A call's deadline, and what a machine under load may take beyond it.
 const LONGEST: Duration = Duration::from_secs(9);
 
+/// What a writer waits before it sends again.
+const BACK_OFF: Duration = Duration::from_millis(10);
+
 /// Tests that load a database with traffic take turns: a machine with two cores would make calls of all of them late.
 pub(crate) async fn turn() -> tokio::sync::MutexGuard<'static, ()> {
     static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -62,6 +65,9 @@ impl Traffic {
             sent += size;
             while !waiting.is_empty() {
                 waiting = self.try_once(&*store, waiting).await;
+                if !waiting.is_empty() {
+                    tokio::time::sleep(BACK_OFF).await;
+                }
             }
         }
     }
