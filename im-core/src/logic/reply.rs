@@ -40,7 +40,9 @@ pub(super) fn code(failure: &StoreError) -> ErrorCode {
         StoreErrorKind::KeyReused => ErrorCode::ClientMsgIdReused,
         StoreErrorKind::Forbidden => ErrorCode::Forbidden,
         StoreErrorKind::AheadOfHead => ErrorCode::VersionAheadOfHead,
-        StoreErrorKind::Unavailable | StoreErrorKind::OutOfOrder => ErrorCode::Unavailable,
+        StoreErrorKind::Unavailable | StoreErrorKind::OutOfOrder | StoreErrorKind::Moved => {
+            ErrorCode::Unavailable
+        }
         StoreErrorKind::MsgIdReused | StoreErrorKind::LeaseLost | StoreErrorKind::Corrupt => {
             tracing::error!(error = failure as &dyn std::error::Error, "the store is not as it should be");
             ErrorCode::Unavailable

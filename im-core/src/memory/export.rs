@@ -57,7 +57,7 @@ impl State {
         timelines.chain(posts).chain(cursors.map(Row::Cursor)).chain(nodes.map(Row::Node))
     }
 
-    fn all_cursors(&self) -> impl Iterator<Item = CursorAck> {
+    pub(super) fn all_cursors(&self) -> impl Iterator<Item = CursorAck> {
         self.cursors.iter().flat_map(|((uid, timeline), devices)| {
             devices.iter().map(|(device, version)| CursorAck {
                 uid: uid.clone(),

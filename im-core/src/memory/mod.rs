@@ -9,6 +9,7 @@
 //! None of them spawns, waits or reads a clock but one that it is given, and everything iterates in a fixed order, so that a seeded run replays.
 
 mod blocklist;
+mod buckets;
 mod bus;
 mod export;
 mod import;

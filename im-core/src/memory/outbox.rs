@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 
+use super::buckets::LogRow;
 use super::{MemoryStore, State};
 use crate::id::{Uid, Version};
 use crate::message::{Message, SendKey, TimelineId};
@@ -12,7 +13,12 @@ use crate::storage::{
 #[async_trait]
 impl Outbox for MemoryStore {
     async fn append_parts(&self, parts: Vec<Part>) -> Vec<Result<Placed, StoreError>> {
-        self.with_state(|state| in_order(parts, Part::timeline, |part| state.append_part(part)))
+        self.with_state(|state| {
+            in_order(parts, Part::timeline, |part| {
+                state.moves.takes_part(&part)?;
+                state.append_part(part)
+            })
+        })
     }
 
     async fn intents(&self, pending: Pending, limit: usize) -> Result<Vec<Intent>, StoreError> {
@@ -72,6 +78,10 @@ impl IntentTable {
         Some(intent)
     }
 
+    pub(super) fn senders(&self) -> impl Iterator<Item = &Uid> {
+        self.by_key.keys().map(|(sender, _)| sender)
+    }
+
     fn list(&self, pending: &Pending, limit: usize) -> Vec<Intent> {
         let asked = |intent: &&Intent| match pending {
             Pending::Of(senders) => senders.contains(&intent.message.from),
@@ -104,10 +114,15 @@ impl State {
         if taken || (has_home && self.locate(&home, message.msgid).is_some()) {
             return Err(StoreError::new(StoreErrorKind::MsgIdReused, "append_parts"));
         }
-        let version = match has_home {
-            true => self.enter(home.clone(), &message, None).version,
-            false => Version::ZERO,
-        };
+        let entry = has_home.then(|| self.enter(home.clone(), &message, None));
+        let version = entry.as_ref().map_or(Version::ZERO, |place| place.version);
+        self.log.add(LogRow {
+            message: message.clone(),
+            digest: message.digest(),
+            withdrawn_at: None,
+            entries: entry.into_iter().collect(),
+            key: Some((home.clone(), copy.clone())),
+        });
         let (msgid, sent_at) = (message.msgid, message.sent_at);
         let placed = Placed { msgid, sent_at, home: version, copy: None, repeated: false };
         let found = Found { digest: message.digest(), placed: Placed { repeated: true, ..placed.clone() } };
@@ -120,7 +135,11 @@ impl State {
         let (msgid, sent_at) = (message.msgid, message.sent_at);
         let placed = |home, repeated| Placed { msgid, sent_at, home, copy: None, repeated };
         let Some(version) = self.locate(&into, msgid) else {
-            return Ok(placed(self.enter(into, &message, None).version, false));
+            let place = self.enter(into, &message, None);
+            let version = place.version;
+            let (digest, entries) = (message.digest(), vec![place]);
+            self.log.add(LogRow { message, digest, withdrawn_at: None, entries, key: None });
+            return Ok(placed(version, false));
         };
         let read = Read {
             timeline: into,

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::buckets::{Log, LogRow, MoveTable};
 use super::nodes::NodeTable;
 use super::timeline::Timeline;
 use crate::id::{DeviceId, MsgId, StoreEpoch, Uid, Version};
@@ -20,6 +21,8 @@ pub struct State {
     pub(super) timelines: BTreeMap<TimelineId, Timeline>,
     pub(super) sends: BTreeMap<(Uid, SendKey), Found>,
     pub(super) outbox: super::outbox::IntentTable,
+    pub(super) moves: MoveTable,
+    pub(super) log: Log,
     /// Every post, in the order of placing.
     pub(super) posts: Vec<Arc<StoredPost>>,
     pub(super) cursors: BTreeMap<(Uid, TimelineId), BTreeMap<DeviceId, Version>>,
@@ -113,8 +116,19 @@ impl State {
         };
         let key = (post.message.from.clone(), post.message.key.clone());
         let known = self.sends.insert(key, Found { digest: post.digest, placed });
+        self.log.add(LogRow {
+            message: post.message.clone(),
+            digest: post.digest,
+            withdrawn_at: post.withdrawn_at,
+            entries: post.places().filter(|place| place.version > self.floor(place)).cloned().collect(),
+            key: Some((post.home.timeline.clone(), post.copy.as_ref().map(|copy| copy.timeline.clone()))),
+        });
         self.posts.push(Arc::new(post));
         known.is_none()
+    }
+
+    fn floor(&self, place: &Place) -> Version {
+        self.head(&place.timeline).floor
     }
 
     /// Reads a part of a timeline.

@@ -1,4 +1,5 @@
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -7,6 +8,7 @@ use super::State;
 use super::outbox::in_order;
 use crate::id::{MsgId, StoreEpoch, Uid, Version};
 use crate::message::{SendKey, TimelineId};
+use crate::ports::Clock;
 use crate::storage::{
     Conversation, Conversations, Cursor, CursorAck, Cursors, Epochs, Found, Head, NodeLease, Nodes, Page,
     Placed, Post, Read, StoreError, Timelines,
@@ -24,21 +26,28 @@ use crate::time::Timestamp;
 /// # Ok::<(), im_core::storage::StoreError>(())
 /// # }).unwrap();
 /// ```
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct MemoryStore {
     state: Mutex<State>,
+    clock: Option<Arc<dyn Clock>>,
 }
 
 impl MemoryStore {
     /// A store that starts with `state`.
     pub fn new(state: State) -> Self {
-        Self { state: Mutex::new(state) }
+        Self { state: Mutex::new(state), clock: None }
+    }
+
+    /// The same with a clock, by which the fences of [`Buckets`](crate::storage::Buckets) end. Without one they last until they are taken away.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock: Some(clock), ..self }
     }
 
     /// A store of its own with what this one holds now. Later changes to either do not show in the other.
     #[must_use]
     pub fn snapshot(&self) -> Self {
-        Self::new(self.lock().clone())
+        Self { state: Mutex::new(self.lock().clone()), clock: self.clock.clone() }
     }
 
     /// Works on the state, with nobody else in between.
@@ -48,7 +57,17 @@ impl MemoryStore {
 
     /// A panic inside [`with_state`](Self::with_state) is the caller's; the state's own steps do not panic halfway.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(clock) = &self.clock {
+            state.moves.now = clock.tick();
+        }
+        state
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").field("state", &self.state).finish_non_exhaustive()
     }
 }
 
@@ -56,27 +75,50 @@ impl MemoryStore {
 impl Timelines for MemoryStore {
     async fn append(&self, posts: Vec<Post>) -> Vec<Result<Placed, StoreError>> {
         let mut state = self.lock();
-        in_order(posts, |post| &post.home, |post| state.append(post))
+        in_order(
+            posts,
+            |post| &post.home,
+            |post| {
+                state.moves.takes(&post)?;
+                state.append(post)
+            },
+        )
     }
 
     async fn read(&self, reads: Vec<Read>) -> Vec<Result<Page, StoreError>> {
         let state = self.lock();
-        reads.iter().map(|read| Ok(state.read(read))).collect()
+        let page = |read: &Read| {
+            state.moves.readable(&read.timeline, "read")?;
+            Ok(state.read(read))
+        };
+        reads.iter().map(page).collect()
     }
 
     async fn heads(&self, timelines: Vec<TimelineId>) -> Result<Vec<Head>, StoreError> {
         let state = self.lock();
-        Ok(timelines.iter().map(|timeline| state.head(timeline)).collect())
+        let head = |timeline: &TimelineId| {
+            state.moves.readable(timeline, "heads")?;
+            Ok(state.head(timeline))
+        };
+        timelines.iter().map(head).collect()
     }
 
     async fn find(&self, keys: Vec<(Uid, SendKey)>) -> Result<Vec<Option<Found>>, StoreError> {
         let state = self.lock();
-        Ok(keys.iter().map(|key| state.find(key).cloned()).collect())
+        let find = |key: &(Uid, SendKey)| {
+            state.moves.readable(&TimelineId::User(key.0.clone()), "find")?;
+            Ok(state.find(key).cloned())
+        };
+        keys.iter().map(find).collect()
     }
 
     async fn locate(&self, messages: Vec<(TimelineId, MsgId)>) -> Result<Vec<Option<Version>>, StoreError> {
         let state = self.lock();
-        Ok(messages.iter().map(|(timeline, msgid)| state.locate(timeline, *msgid)).collect())
+        let locate = |(timeline, msgid): &(TimelineId, MsgId)| {
+            state.moves.readable(timeline, "locate")?;
+            Ok(state.locate(timeline, *msgid))
+        };
+        messages.iter().map(locate).collect()
     }
 }
 
@@ -88,7 +130,9 @@ impl Conversations for MemoryStore {
         before: Option<Version>,
         limit: usize,
     ) -> Result<Vec<Conversation>, StoreError> {
-        Ok(self.lock().conversations(owner, before, limit))
+        let state = self.lock();
+        state.moves.readable(&TimelineId::User(owner.clone()), "conversations")?;
+        Ok(state.conversations(owner, before, limit))
     }
 }
 
@@ -96,12 +140,20 @@ impl Conversations for MemoryStore {
 impl Cursors for MemoryStore {
     async fn ack(&self, acks: Vec<CursorAck>) -> Vec<Result<(), StoreError>> {
         let mut state = self.lock();
-        acks.into_iter().map(|ack| state.ack(ack)).collect()
+        let mut take = |ack: CursorAck| {
+            state.moves.takes_ack(&ack)?;
+            state.ack(ack)
+        };
+        acks.into_iter().map(&mut take).collect()
     }
 
     async fn cursors(&self, of: Vec<(Uid, TimelineId)>) -> Result<Vec<Vec<Cursor>>, StoreError> {
         let state = self.lock();
-        Ok(of.iter().map(|of| state.cursors(of)).collect())
+        let cursors = |of: &(Uid, TimelineId)| {
+            state.moves.readable(&of.1, "cursors")?;
+            Ok(state.cursors(of))
+        };
+        of.iter().map(cursors).collect()
     }
 }
 

@@ -10,6 +10,8 @@ pub enum StoreErrorKind {
     /// An earlier post of the same sender to the same target failed, so this one was not tried: order would be lost. Retry
     /// after the earlier one.
     OutOfOrder,
+    /// Another of several databases keeps this now, or will in a moment, and this one has changed nothing. Retry: what is above the databases finds it.
+    Moved,
     /// The send key was used before for other content.
     KeyReused,
     /// The msgid was used before for another message.
@@ -18,7 +20,7 @@ pub enum StoreErrorKind {
     Forbidden,
     /// The version is above the timeline's head.
     AheadOfHead,
-    /// No node number is free, or the lease was taken over.
+    /// No node number is free; or a lease or fence is over, or another has taken it over.
     LeaseLost,
     /// The store holds what no adapter of this library writes.
     Corrupt,
@@ -62,7 +64,7 @@ impl StoreError {
 
     /// Whether the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
-        matches!(self.kind, StoreErrorKind::Unavailable | StoreErrorKind::OutOfOrder)
+        matches!(self.kind, StoreErrorKind::Unavailable | StoreErrorKind::OutOfOrder | StoreErrorKind::Moved)
     }
 }
 
@@ -78,6 +80,7 @@ impl fmt::Display for StoreError {
         let what = match self.kind {
             StoreErrorKind::Unavailable => "the store is unavailable",
             StoreErrorKind::OutOfOrder => "an earlier message of this conversation has to be stored first",
+            StoreErrorKind::Moved => "it is moving from one database to another",
             StoreErrorKind::KeyReused => "the send key was used before for other content",
             StoreErrorKind::MsgIdReused => "the msgid was used before for another message",
             StoreErrorKind::Forbidden => "the sender may not write there",

@@ -3,7 +3,7 @@
 //! [`Store`] is one object because its parts share transactions: [`Timelines`] (the truth), [`Conversations`] (moved by
 //! every append), [`Cursors`] (what each device has), [`Nodes`] (who may make ids), [`Epochs`] (whether versions still mean what they meant). An
 //! adapter implements the five traits and is right when the conformance suite says so. [`Export`] and [`Import`], for copying a store into another kind of store, stand
-//! apart: an adapter without them serves as well. So do [`Outbox`], which an adapter has to be one of several databases, and
+//! apart: an adapter without them serves as well. So do [`Outbox`] and [`Buckets`], which an adapter has to be one of several databases, and
 //! [`Blocklist`], which shares nothing with the rest.
 //!
 //! All calls are batched and object-safe. A slice of requests gets a vector of answers in the same order. Every adapter
@@ -13,6 +13,7 @@
 
 mod blocklist;
 mod bucket;
+mod buckets;
 mod conversations;
 mod cursors;
 mod epochs;
@@ -26,6 +27,10 @@ mod transfer;
 
 pub use blocklist::{Block, Blocklist};
 pub use bucket::Bucket;
+pub use buckets::{
+    BucketState, Buckets, CopyLimits, CopyOut, CopyPage, Mark, MoveId, MovedPost, MovedRow, MovingBucket,
+    StoredMap, Tally,
+};
 pub use conversations::{Conversation, Conversations};
 pub use cursors::{Cursor, CursorAck, Cursors, MAX_CURSORS};
 pub use epochs::Epochs;
@@ -44,6 +49,6 @@ pub trait Store: Timelines + Conversations + Cursors + Nodes + Epochs {}
 impl<T: Timelines + Conversations + Cursors + Nodes + Epochs + ?Sized> Store for T {}
 
 /// A store that can be one database of several. Implemented for whatever implements its parts.
-pub trait Shard: Store + Outbox {}
+pub trait Shard: Store + Outbox + Buckets {}
 
-impl<T: Store + Outbox + ?Sized> Shard for T {}
+impl<T: Store + Outbox + Buckets + ?Sized> Shard for T {}

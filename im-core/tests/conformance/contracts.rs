@@ -1,7 +1,8 @@
 //! Every line under a trait's `# Contract` is tried by a case, and every case quotes a line that is there.
 
 use im_core::testing::conformance::{
-    blocklist_cases, bus_cases, locks_cases, outbox_cases, routes_cases, store_cases, transfer_cases,
+    blocklist_cases, buckets_cases, bus_cases, locks_cases, outbox_cases, routes_cases, store_cases,
+    transfer_cases,
 };
 
 /// The contract lines of a trait's methods, as (`Trait::method`, line), and whatever else the methods' docs promise.
@@ -10,12 +11,13 @@ struct Docs {
     promises: Vec<(String, String)>,
 }
 
-const SOURCES: [(&str, &str); 12] = [
+const SOURCES: [(&str, &str); 13] = [
     ("Timelines", include_str!("../../src/storage/timelines.rs")),
     ("Conversations", include_str!("../../src/storage/conversations.rs")),
     ("Cursors", include_str!("../../src/storage/cursors.rs")),
     ("Nodes", include_str!("../../src/storage/nodes.rs")),
     ("Outbox", include_str!("../../src/storage/outbox.rs")),
+    ("Buckets", include_str!("../../src/storage/buckets.rs")),
     ("Epochs", include_str!("../../src/storage/epochs.rs")),
     ("Export", include_str!("../../src/storage/transfer.rs")),
     ("Import", include_str!("../../src/storage/transfer.rs")),
@@ -85,7 +87,9 @@ fn cases() -> Vec<[&'static str; 3]> {
     let blocklist = blocklist_cases().into_iter().map(|case| [case.name, case.method, case.contract]);
     let transfer = transfer_cases().into_iter().map(|case| [case.name, case.method, case.contract]);
     let outbox = outbox_cases().into_iter().map(|case| [case.name, case.method, case.contract]);
-    store.chain(outbox).chain(routes).chain(bus).chain(locks).chain(blocklist).chain(transfer).collect()
+    let buckets = buckets_cases().into_iter().map(|case| [case.name, case.method, case.contract]);
+    let stores = store.chain(outbox).chain(buckets).chain(blocklist).chain(transfer);
+    stores.chain(routes).chain(bus).chain(locks).collect()
 }
 
 #[test]

@@ -7,17 +7,21 @@ mod contracts;
 mod locks;
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::executor::block_on;
+use futures::future::BoxFuture;
 use im_core::memory::{MemoryBlocklist, MemoryBus, MemoryImport, MemoryRoutes, MemoryStore};
+use im_core::ports::Clock;
 use im_core::router::{Bus, Routes};
 use im_core::storage::{Blocklist, Exportable, Import, Shard, Store};
 use im_core::testing::conformance::{
-    BlocklistBench, BusBench, OutboxBench, Refused, RoutesBench, StoreBench, TransferBench,
-    run_blocklist_suite, run_bus_suite, run_outbox_suite, run_routes_suite, run_store_suite,
-    run_transfer_suite,
+    BlocklistBench, BucketsBench, BusBench, OutboxBench, Refused, RoutesBench, StoreBench, TransferBench,
+    run_blocklist_suite, run_buckets_suite, run_bus_suite, run_outbox_suite, run_routes_suite,
+    run_store_suite, run_transfer_suite,
 };
+use im_core::time::{Tick, Timestamp};
 
 /// Reopening gives another store with the same content, as a restart of a durable one would.
 #[derive(Default)]
@@ -118,6 +122,64 @@ fn the_memory_store_conforms_as_one_database_of_several() {
     report.record("memory", "outbox");
     assert!(report.passed(), "{report}");
     assert!(report.not_tried.is_empty(), "{report}");
+}
+
+/// Two stores whose time passes when the suite says so.
+struct MemoryPair {
+    clock: Arc<ManualClock>,
+    stores: Mutex<[Arc<MemoryStore>; 2]>,
+}
+
+#[derive(Default)]
+struct ManualClock(Mutex<Tick>);
+
+impl Clock for ManualClock {
+    fn tick(&self) -> Tick {
+        *self.0.lock().unwrap()
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp(0)
+    }
+
+    fn sleep_until(&self, _: Tick) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
+    }
+}
+
+impl Default for MemoryPair {
+    fn default() -> Self {
+        let clock = Arc::new(ManualClock::default());
+        let store = || Arc::new(MemoryStore::default().with_clock(clock.clone()));
+        Self { stores: Mutex::new([store(), store()]), clock }
+    }
+}
+
+#[async_trait]
+impl BucketsBench for MemoryPair {
+    async fn open(&self) -> [Arc<dyn Shard>; 2] {
+        self.stores.lock().unwrap().clone().map(|store| store as _)
+    }
+
+    async fn reopen(&self) -> [Arc<dyn Shard>; 2] {
+        let mut stores = self.stores.lock().unwrap();
+        *stores = stores.clone().map(|store| Arc::new(store.snapshot()));
+        stores.clone().map(|store| store as _)
+    }
+
+    async fn wait(&self, time: Duration) {
+        let mut now = self.clock.0.lock().unwrap();
+        *now = *now + time;
+    }
+}
+
+#[test]
+fn the_memory_store_conforms_when_buckets_move() {
+    let report = block_on(run_buckets_suite(MemoryPair::default));
+    report.record("memory", "buckets");
+    assert!(report.passed(), "{report}");
+    assert!(report.not_tried.is_empty(), "{report}");
+    assert!(report.cases >= 20, "{report}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use im_core::message::TimelineId;
 use im_core::storage::{Part, Placed, StoreError};
 
+use super::buckets::{bucket_of, ownership};
 use super::driver::{Column, Session};
 use super::halves::{Sent, Standing};
 use super::lookup::{self, Owners};
@@ -43,13 +44,19 @@ impl SqlStore {
         let mut tries = Tries::default();
         loop {
             let mut session = self.pool.session().await?;
-            let created = session.insert(&NEW_OWNERS, vec![Column::Blobs(names.clone())]).await;
+            let created = insert_owners(&mut session, names.clone()).await;
             match session.settle(created) {
                 Err(fault) if fault.is_conflict() => tries.wait(fault).await?,
                 outcome => return outcome,
             }
         }
     }
+}
+
+/// Gives names their rows.
+pub(super) async fn insert_owners(session: &mut Session, names: Vec<Vec<u8>>) -> Result<(), Fault> {
+    let buckets = names.iter().map(|name| bucket_of(name)).collect::<Result<Vec<_>, _>>()?;
+    session.insert(&NEW_OWNERS, vec![Column::Blobs(names), Column::Ints(buckets)]).await
 }
 
 async fn place(session: &mut Session, parts: &[Part], look: bool) -> Result<Answers, Fault> {
@@ -74,6 +81,7 @@ async fn known(session: &mut Session, parts: &[Part], look: bool) -> Result<Know
     if !new.is_empty() {
         return Err(Fault::NewOwners(new));
     }
+    let refused = refused(session, parts).await?;
     let (sends, standing) = match look {
         true => (sends(session, &owners, parts).await?, standing(session, &owners, parts).await?),
         false => (vec![None; parts.len()], vec![None; parts.len()]),
@@ -82,7 +90,14 @@ async fn known(session: &mut Session, parts: &[Part], look: bool) -> Result<Know
         let known = owners.get(&name::of(&timeline))?.known(true);
         Some((timeline, known))
     });
-    Ok(Known { owners: owners.collect(), sends, standing, ..Known::default() })
+    Ok(Known { owners: owners.collect(), sends, standing, refused, ..Known::default() })
+}
+
+/// For each part, whether a bucket that it writes to is not here, or is fenced. What is here stays so until the transaction ends.
+async fn refused(session: &mut Session, parts: &[Part]) -> Result<Vec<bool>, Fault> {
+    let owners: Vec<Vec<TimelineId>> = parts.iter().map(plan::concerned).collect();
+    let ownership = ownership(session, owners.iter().flatten()).await?;
+    Ok(owners.iter().map(|owners| owners.iter().any(|owner| ownership.refuses(owner))).collect())
 }
 
 /// For each part, what is stored under its key.
@@ -108,9 +123,9 @@ async fn standing(
     Ok(standing)
 }
 
-pub(super) static NEW_OWNERS: Insert = Insert::new(
+static NEW_OWNERS: Insert = Insert::new(
     "owners",
-    &["name"],
+    &["name", "bucket"],
     Both { mysql: "ON DUPLICATE KEY UPDATE id = id", postgres: "ON CONFLICT DO NOTHING" },
 );
 

@@ -6,6 +6,7 @@ use im_core::id::{DeviceId, Uid, Version};
 use im_core::message::TimelineId;
 use im_core::storage::{Cursor, CursorAck, Cursors, MAX_CURSORS, StoreError, StoreErrorKind};
 
+use super::buckets::{check_owned, ownership};
 use super::driver::{Column, Row, Session, Value};
 use super::lookup::{self, Owners};
 use super::statement::{Both, Insert, Text};
@@ -51,13 +52,13 @@ static LIST: Text = Text::new(
 );
 
 impl SqlStore {
-    /// One statement moves all, in the order of their keys, so that it needs no transaction. Heads only grow, so that they may be read before.
+    /// One statement moves all, in the order of their keys. Heads only grow, so that they may be read before.
     async fn move_cursors(&self, acks: Vec<CursorAck>) -> Result<Vec<Result<(), StoreError>>, Fault> {
         let mut tries = Tries::default();
         loop {
-            let mut session = self.pool.session().await?;
+            let mut session = self.pool.begin().await?;
             let moved = move_cursors(&mut session, &acks).await;
-            match session.settle(moved) {
+            match session.end(moved).await {
                 Err(Fault::NewOwners(names)) => self.create_owners(names).await?,
                 Err(fault) if fault.is_conflict() => tries.wait(fault).await?,
                 outcome => return outcome,
@@ -75,10 +76,15 @@ async fn move_cursors(
 ) -> Result<Vec<Result<(), StoreError>>, Fault> {
     let users: Vec<_> = acks.iter().map(|ack| TimelineId::User(ack.uid.clone())).collect();
     let names = lookup::names(acks.iter().map(|ack| &ack.timeline).chain(&users));
+    let ownership = ownership(session, acks.iter().map(|ack| &ack.timeline)).await?;
     let owners = lookup::owners(session, names).await?;
     let (mut answers, mut new) = (Vec::with_capacity(acks.len()), Vec::new());
-    let mut moves: BTreeMap<Key, i64> = BTreeMap::new();
+    let (mut moves, mut changes): (BTreeMap<Key, i64>, BTreeMap<Key, i64>) = Default::default();
     for ack in acks {
+        if ownership.refuses(&ack.timeline) {
+            answers.push(Err(StoreError::new(StoreErrorKind::Moved, "ack")));
+            continue;
+        }
         let (uid, timeline) = (name::of_user(&ack.uid), name::of(&ack.timeline));
         let head = owners.get(&timeline).map(|owner| owner.head.head).unwrap_or_default();
         if ack.version > head {
@@ -88,6 +94,9 @@ async fn move_cursors(
         answers.push(Ok(()));
         match key(&owners, &uid, &timeline, &ack.device) {
             Some(key) => {
+                if ownership.is_leaving(&ack.timeline) {
+                    changes.insert(key.clone(), 0);
+                }
                 let version = moves.entry(key).or_default();
                 *version = ack.version.0.max(*version);
             }
@@ -100,8 +109,18 @@ async fn move_cursors(
         return Err(Fault::NewOwners(new));
     }
     session.insert(&MOVE, columns(&moves)).await?;
+    let mut changed = columns(&changes);
+    changed.truncate(3);
+    session.insert(&CHANGE, changed).await?;
     Ok(answers)
 }
+
+/// What has to be copied again to where its bucket goes.
+static CHANGE: Insert = Insert::new(
+    "bucket_changes",
+    &["uid", "timeline", "device"],
+    Both { mysql: "ON DUPLICATE KEY UPDATE uid = VALUES(uid)", postgres: "ON CONFLICT DO NOTHING" },
+);
 
 pub(super) fn key(owners: &Owners, uid: &[u8], timeline: &[u8], device: &DeviceId) -> Option<Key> {
     Some((owners.get(uid)?.id, owners.get(timeline)?.id, device.as_str().as_bytes().to_vec()))
@@ -121,6 +140,7 @@ async fn lists(session: &mut Session, of: &[(Uid, TimelineId)]) -> Result<Vec<Ve
     let users: Vec<_> = of.iter().map(|(uid, _)| TimelineId::User(uid.clone())).collect();
     let names = lookup::names(of.iter().map(|(_, timeline)| timeline).chain(&users));
     let owners = lookup::owners(session, names).await?;
+    check_owned(session, &owners, of.iter().map(|(_, timeline)| timeline)).await?;
     let mut known: HashMap<(i64, i64), Vec<Cursor>> = HashMap::new();
     let mut lists = Vec::with_capacity(of.len());
     for (uid, timeline) in of {

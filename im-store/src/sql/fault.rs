@@ -15,6 +15,15 @@ pub(super) enum Fault {
     /// These names have no row in `owners` yet, and have to have one first.
     #[error("{} owners are new", .0.len())]
     NewOwners(Vec<Vec<u8>>),
+    /// A bucket is not here, or is not written to now.
+    #[error("the bucket is in another database, or on its way there")]
+    Moved,
+    /// Buckets are not, or not any more, where their move says.
+    #[error("the move or its fence is over, or another has taken it over")]
+    LeaseLost,
+    /// Buckets cannot be given away yet.
+    #[error("messages of the buckets' senders have still to be delivered")]
+    Pending,
     /// The call took too long.
     #[error("the call's deadline passed")]
     DeadlinePassed,
@@ -28,6 +37,8 @@ impl Fault {
         let kind = match &self {
             Self::Misfit(misfit) => return misfit.clone().into(),
             Self::BadRow(_) => StoreErrorKind::Corrupt,
+            Self::Moved => StoreErrorKind::Moved,
+            Self::LeaseLost => StoreErrorKind::LeaseLost,
             Self::Driver(error) if is_damage(error) => StoreErrorKind::Corrupt,
             _ => StoreErrorKind::Unavailable,
         };
@@ -39,6 +50,7 @@ impl Fault {
         match self {
             Self::Driver(error) => error.as_database_error().is_some(),
             Self::BadRow(_) | Self::Misfit(_) | Self::NewOwners(_) => true,
+            Self::Moved | Self::LeaseLost | Self::Pending => true,
             Self::DeadlinePassed | Self::Closed => false,
         }
     }

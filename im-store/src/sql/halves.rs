@@ -67,8 +67,8 @@ impl Standing {
     }
 }
 
-/// Marks the key of a receiver's half. No [`SendKey`] begins with it.
-const COPY: u8 = b'x';
+/// Marks the key of a receiver's half. No [`SendKey`] begins with it, and all come before it.
+pub(crate) const COPY: u8 = b'x';
 
 /// What stands before the key.
 const PREFIX: usize = 1 + 8 + 8;
@@ -76,6 +76,12 @@ const PREFIX: usize = 1 + 8 + 8;
 /// The column `send_key` of a receiver's half in the timeline of `owner`.
 pub(crate) fn copy_key(owner: i64, version: Version, key: &SendKey) -> Vec<u8> {
     [&[COPY][..], &owner.to_be_bytes(), &version.0.to_be_bytes(), &key.to_bytes()].concat()
+}
+
+/// Whether a column `send_key` is of a receiver's half.
+#[cfg(any(feature = "sqlite", feature = "mysql", feature = "postgres"))]
+pub(crate) fn is_copy(column: &[u8]) -> bool {
+    column.first() == Some(&COPY)
 }
 
 /// The key in a column `send_key`.

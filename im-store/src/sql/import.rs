@@ -246,7 +246,7 @@ async fn place(session: &mut Session, posts: Vec<StoredPost>) -> Result<(), Faul
 async fn create_owners(session: &mut Session, names: Vec<Vec<u8>>) -> Result<(), Fault> {
     let there = lookup::owners(session, names.clone()).await?;
     let new = names.into_iter().filter(|name| !there.contains_key(name)).collect();
-    session.insert(&append::NEW_OWNERS, vec![Column::Blobs(new)]).await
+    append::insert_owners(session, new).await
 }
 
 static CURSORS: Insert = Insert::new("cursors", &["uid", "timeline", "device", "version"], Both::same(""));

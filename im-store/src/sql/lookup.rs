@@ -18,6 +18,8 @@ use crate::name;
 pub(super) struct Owner {
     pub(super) id: i64,
     pub(super) head: Head,
+    /// Whether another database owns its bucket. Not asked when it is locked.
+    pub(super) is_elsewhere: bool,
 }
 
 impl Owner {
@@ -29,8 +31,13 @@ impl Owner {
 
 pub(super) type Owners = HashMap<Vec<u8>, Owner>;
 
-static OWNERS: Keyed =
-    Keyed::new(Both::same("SELECT o.name, o.id, o.floor, o.head FROM owners o WHERE {keys}"), &["o.name"]);
+static OWNERS: Keyed = Keyed::new(
+    Both::same(
+        "SELECT o.name, o.id, o.floor, o.head, b.state FROM owners o \
+         LEFT JOIN buckets b ON b.bucket = o.bucket WHERE {keys}",
+    ),
+    &["o.name"],
+);
 
 /// Rows are locked in the order in which they are found: in the index for MySQL, sorted for PostgreSQL.
 static LOCKED: Keyed = Keyed::new(
@@ -44,29 +51,27 @@ static LOCKED: Keyed = Keyed::new(
 
 /// The rows of owners, by name.
 pub(super) async fn owners(session: &mut Session, names: Vec<Vec<u8>>) -> Result<Owners, Fault> {
-    read_owners(session, &OWNERS, names).await
+    let rows = session.find(&OWNERS, vec![Column::Blobs(names)]).await?;
+    let owner = |row: &Row| {
+        let (name, known) = owner(row)?;
+        // Gone, or arriving.
+        Ok((name, Owner { is_elsewhere: row.maybe_int(4)? >= Some(3), ..known }))
+    };
+    rows.iter().map(owner).collect()
 }
 
 /// The same, locked until the transaction ends. Whoever locks several does it in the order of their names, so that nobody waits for another in a
 /// circle.
 pub(super) async fn locked(session: &mut Session, mut names: Vec<Vec<u8>>) -> Result<Owners, Fault> {
     names.sort_unstable();
-    read_owners(session, &LOCKED, names).await
-}
-
-async fn read_owners(
-    session: &mut Session,
-    statement: &'static Keyed,
-    names: Vec<Vec<u8>>,
-) -> Result<Owners, Fault> {
-    let rows = session.find(statement, vec![Column::Blobs(names)]).await?;
+    let rows = session.find(&LOCKED, vec![Column::Blobs(names)]).await?;
     rows.iter().map(owner).collect()
 }
 
 /// The owner in the columns 0 to 3.
 pub(super) fn owner(row: &Row) -> Result<(Vec<u8>, Owner), Fault> {
     let head = Head { floor: Version(row.int(2)?), head: Version(row.int(3)?) };
-    Ok((row.bytes(0)?.to_vec(), Owner { id: row.int(1)?, head }))
+    Ok((row.bytes(0)?.to_vec(), Owner { id: row.int(1)?, head, is_elsewhere: false }))
 }
 
 /// Names, each once.

@@ -21,6 +21,8 @@
 //! It can be one database of a [sharded store](crate::layer::sharding): halves of messages are rows of `messages` too, and `outbox` says which of them have
 //! to be delivered.
 //!
+//! Buckets of owners can be moved from it and to it: `buckets` says which it owns. Every append looks there in its own transaction, which is one more statement.
+//!
 //! # Failures
 //! A database that is away, a full disk, a lost lock and a passed deadline are
 //! [`Unavailable`](im_core::storage::StoreErrorKind::Unavailable), which is retryable. A connection on which a call did not end is cut, and the next
@@ -30,6 +32,8 @@
 mod append;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod blocklist;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod buckets;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod conversations;
 #[cfg(any(feature = "mysql", feature = "postgres"))]

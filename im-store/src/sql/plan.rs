@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use bytes::Bytes;
 use im_core::id::{MsgId, Uid, Version};
 use im_core::message::{Digest, Message, SendKey, Target, TimelineId};
-use im_core::storage::{Misfit, Part, Place, Placed, Post, StoreError, StoreErrorKind, StoredPost};
+use im_core::storage::{
+    Misfit, MovedPost, Part, Place, Placed, Post, StoreError, StoreErrorKind, StoredPost,
+};
 use im_core::time::Timestamp;
 
 use super::halves::{self, Sent, Standing};
@@ -21,6 +23,8 @@ pub(crate) struct Known {
     pub(crate) sends: Vec<Option<Sent>>,
     /// For each part, what stands under its msgid in one of the timelines that it [writes](written).
     pub(crate) standing: Vec<Option<Standing>>,
+    /// For each part, whether a bucket that it writes to is not written to here; empty if all are.
+    pub(crate) refused: Vec<bool>,
     /// The greatest number of an owner.
     pub(crate) last_owner: i64,
     /// The greatest number of a message.
@@ -142,6 +146,13 @@ pub(crate) fn written(part: &Part) -> impl Iterator<Item = &TimelineId> {
     timelines.into_iter().flatten()
 }
 
+/// Whose buckets a part writes to: the timelines in which it makes an entry, and the sender who remembers its key.
+pub(crate) fn concerned(part: &Part) -> Vec<TimelineId> {
+    let keeps_key = !matches!(part, Part::Copy { .. });
+    let sender = keeps_key.then(|| TimelineId::User(message_of(part).from.clone()));
+    written(part).cloned().chain(sender).collect()
+}
+
 /// The message of a part.
 pub(crate) fn message_of(part: &Part) -> &Message {
     match part {
@@ -177,6 +188,16 @@ pub(crate) fn owners_of_stored(posts: &[StoredPost]) -> Vec<TimelineId> {
     once_each(owners)
 }
 
+/// The same of posts that come from another database.
+pub(crate) fn owners_of_moved(posts: &[MovedPost]) -> Vec<TimelineId> {
+    let owners = posts.iter().flat_map(|post| {
+        let key = post.key.iter().flat_map(|(home, copy)| [Some(home), copy.as_ref()]);
+        let places = key.flatten().chain(&post.entries).map(|place| place.timeline.clone());
+        ends(&post.message).into_iter().chain(places)
+    });
+    once_each(owners)
+}
+
 fn ends(message: &Message) -> [TimelineId; 2] {
     [TimelineId::User(message.from.clone()), name::timeline_of(&message.to)]
 }
@@ -188,10 +209,17 @@ fn once_each(owners: impl Iterator<Item = TimelineId>) -> Vec<TimelineId> {
 
 /// Decides every part of a batch, in order.
 pub(crate) fn plan(parts: Vec<Part>, known: Known) -> Plan {
-    let Known { owners, sends, standing, last_owner, last_message } = known;
+    let Known { owners, sends, standing, refused, last_owner, last_message } = known;
     let mut planner = Planner::new(owners, last_owner, last_message);
-    for ((part, sent), standing) in parts.into_iter().zip(sends).zip(standing) {
-        let answer = planner.decide(part, sent, standing);
+    let refused = refused.into_iter().chain(std::iter::repeat(false));
+    for (((part, sent), standing), refused) in parts.into_iter().zip(sends).zip(standing).zip(refused) {
+        let answer = match refused && !planner.failed.contains(part.timeline()) {
+            true => {
+                planner.failed.insert(part.timeline().clone());
+                Err(StoreError::new(StoreErrorKind::Moved, "append"))
+            }
+            false => planner.decide(part, sent, standing),
+        };
         planner.plan.answers.push(answer);
     }
     planner.finish()
@@ -202,6 +230,15 @@ pub(crate) fn import(posts: Vec<StoredPost>, known: Known) -> Result<Plan, Misfi
     let mut planner = Planner::new(known.owners, known.last_owner, known.last_message);
     for post in posts {
         planner.import(post)?;
+    }
+    Ok(planner.finish())
+}
+
+/// Places what comes from another database at the versions that it has. What is there already is passed over: entries up to the head, and keys in [`Known::sends`].
+pub(crate) fn moved(posts: Vec<MovedPost>, known: Known) -> Result<Plan, Misfit> {
+    let mut planner = Planner::new(known.owners, known.last_owner, known.last_message);
+    for (post, sent) in posts.into_iter().zip(known.sends) {
+        planner.moved(post, sent.is_some())?;
     }
     Ok(planner.finish())
 }
@@ -419,6 +456,50 @@ impl Planner {
             self.enter(timeline, id, &post.message);
         }
         self.keep(id, post);
+        Ok(())
+    }
+
+    /// A row for the key, which the entries share if its home is here; else each entry is a receiver's half.
+    fn moved(&mut self, post: MovedPost, key_is_known: bool) -> Result<(), Misfit> {
+        let MovedPost { message, digest, withdrawn_at, key, entries } = post;
+        let head = |owners: &HashMap<TimelineId, Owner>, place: &Place| {
+            owners.get(&place.timeline).map(|owner| owner.head).unwrap_or_default()
+        };
+        let entries: Vec<Place> =
+            entries.into_iter().filter(|place| place.version > head(&self.owners, place)).collect();
+        for Place { timeline, version } in &entries {
+            let head = self.owner(timeline).head;
+            if *version != head.next() {
+                return Err(Misfit::Version { timeline: timeline.clone(), head, came: *version });
+            }
+        }
+        let sender = TimelineId::User(message.from.clone());
+        match key.filter(|_| !key_is_known) {
+            Some((home, copy)) if home.timeline == sender || entries.contains(&home) => {
+                let id = self.next_message();
+                for place in &entries {
+                    self.enter(&place.timeline, id, &message);
+                }
+                self.keep(id, StoredPost { message, digest, withdrawn_at, home, copy });
+                return Ok(());
+            }
+            Some((home, _)) => {
+                let id = self.next_message();
+                let key = Place { timeline: sender, version: Version(-message.msgid.0) };
+                let message = Message { content: Bytes::new(), ..message.clone() };
+                let post = StoredPost { message, digest, withdrawn_at, home: key, copy: Some(home) };
+                self.keep_row(id, post, None);
+            }
+            None => {}
+        }
+        for home in entries {
+            let id = self.next_message();
+            let version = self.enter(&home.timeline, id, &message);
+            let key = halves::copy_key(self.id_of(&home.timeline), version, &message.key);
+            let post = StoredPost { message: message.clone(), digest, withdrawn_at, home, copy: None };
+            self.note_odd(id, &post);
+            self.keep_row(id, post, Some(key));
+        }
         Ok(())
     }
 

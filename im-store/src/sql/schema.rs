@@ -12,16 +12,18 @@ use super::{Fault, OpenError};
 type Step = (i64, &'static str, &'static str);
 
 #[cfg(feature = "mysql")]
-pub(super) static MYSQL: [Step; 3] = [
+pub(super) static MYSQL: [Step; 4] = [
     (1, "timelines", include_str!("../../migrations/mysql/0001_timelines.sql")),
     (2, "outbox", include_str!("../../migrations/mysql/0002_outbox.sql")),
+    (3, "buckets", include_str!("../../migrations/mysql/0003_buckets.sql")),
     (4, "blocklist", include_str!("../../migrations/mysql/0004_blocklist.sql")),
 ];
 
 #[cfg(feature = "postgres")]
-pub(super) static POSTGRES: [Step; 3] = [
+pub(super) static POSTGRES: [Step; 4] = [
     (1, "timelines", include_str!("../../migrations/postgres/0001_timelines.sql")),
     (2, "outbox", include_str!("../../migrations/postgres/0002_outbox.sql")),
+    (3, "buckets", include_str!("../../migrations/postgres/0003_buckets.sql")),
     (4, "blocklist", include_str!("../../migrations/postgres/0004_blocklist.sql")),
 ];
 

@@ -12,7 +12,7 @@ const SIZES: [usize; 20] = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 24, 32, 48, 
 const MAX_BYTES: usize = 4 << 20;
 
 /// Prepared statements that a connection keeps: every statement of this adapter in every size.
-pub(super) const CACHED: usize = 28 * SIZES.len();
+pub(super) const CACHED: usize = 44 * SIZES.len();
 
 /// Cuts rows into lists of the [`SIZES`].
 pub(super) fn chunks(rows: usize, bytes: impl Fn(usize) -> usize) -> Vec<Range<usize>> {

@@ -6,9 +6,10 @@ use im_core::storage::{Found, Head, Page, Part, Placed, Post, Read, StoreError, 
 use im_core::time::Timestamp;
 use im_proto::CmdId;
 
+use super::buckets::check_owned;
 use super::driver::{Row, Session, Value};
 use super::halves::{self, Sent};
-use super::lookup::{self, Owner};
+use super::lookup::{self, Owner, Owners};
 use super::statement::Text;
 use super::{Fault, SqlStore};
 use crate::name;
@@ -51,7 +52,7 @@ impl Timelines for SqlStore {
     async fn heads(&self, timelines: Vec<TimelineId>) -> Result<Vec<Head>, StoreError> {
         let heads = async {
             let mut session = self.pool.session().await?;
-            let owners = lookup::owners(&mut session, lookup::names(timelines.iter())).await;
+            let owners = owners(&mut session, timelines.iter()).await;
             let owners = session.settle(owners)?;
             let head = |timeline| owners.get(&name::of(timeline)).map(|owner| owner.head).unwrap_or_default();
             Ok(timelines.iter().map(head).collect())
@@ -79,9 +80,19 @@ impl Timelines for SqlStore {
     }
 }
 
+/// The rows of owners, all of whose buckets are here.
+async fn owners<'a>(
+    session: &mut Session,
+    timelines: impl Iterator<Item = &'a TimelineId> + Clone,
+) -> Result<Owners, Fault> {
+    let owners = lookup::owners(session, lookup::names(timelines.clone())).await?;
+    check_owned(session, &owners, timelines).await?;
+    Ok(owners)
+}
+
 async fn find(session: &mut Session, keys: &[(Uid, SendKey)]) -> Result<Vec<Option<Sent>>, Fault> {
     let users: Vec<_> = keys.iter().map(|(uid, _)| TimelineId::User(uid.clone())).collect();
-    let owners = lookup::owners(session, lookup::names(users.iter())).await?;
+    let owners = owners(session, users.iter()).await?;
     lookup::sends(session, &owners, keys).await
 }
 
@@ -89,8 +100,7 @@ async fn locate(
     session: &mut Session,
     messages: &[(TimelineId, MsgId)],
 ) -> Result<Vec<Option<Version>>, Fault> {
-    let names = lookup::names(messages.iter().map(|(timeline, _)| timeline));
-    let owners = lookup::owners(session, names).await?;
+    let owners = owners(session, messages.iter().map(|(timeline, _)| timeline)).await?;
     lookup::places(session, &owners, messages).await
 }
 
@@ -104,7 +114,7 @@ impl SqlStore {
 
 /// Heads first, then entries up to there: no entry below a head changes its place, so that a page is of the moment when its head was read.
 async fn pages(session: &mut Session, reads: &[Read]) -> Result<Vec<Page>, Fault> {
-    let owners = lookup::owners(session, lookup::names(reads.iter().map(|read| &read.timeline))).await?;
+    let owners = owners(session, reads.iter().map(|read| &read.timeline)).await?;
     let mut pages = Vec::with_capacity(reads.len());
     for read in reads {
         pages.push(match owners.get(&name::of(&read.timeline)) {

@@ -1,7 +1,10 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use super::Fault;
+use futures::future::BoxFuture;
+
+use super::driver::Session;
+use super::{Fault, SqlStore};
 
 /// A transaction is tried so often.
 const MOST: u32 = 8;
@@ -32,5 +35,24 @@ impl Tries {
         );
         tokio::time::sleep(most * u32::try_from(part).unwrap_or(0) / 1_000).await;
         Ok(())
+    }
+}
+
+impl SqlStore {
+    /// Does some work in a transaction, again if it loses against another.
+    pub(super) async fn transact<T, W>(
+        &self,
+        with: &W,
+        work: impl for<'s> Fn(&'s mut Session, &'s W) -> BoxFuture<'s, Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        let mut tries = Tries::default();
+        loop {
+            let mut session = self.pool.begin().await?;
+            let done = work(&mut session, with).await;
+            match session.end(done).await {
+                Err(fault) if fault.is_conflict() => tries.wait(fault).await?,
+                outcome => return outcome,
+            }
+        }
     }
 }

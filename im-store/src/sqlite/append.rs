@@ -4,7 +4,7 @@ use im_core::storage::{Part, Placed, StoreError};
 use sqlx::{Row, SqliteConnection};
 
 use super::rows::{Query, Rows};
-use super::{Fault, SqliteStore, lookup};
+use super::{Fault, SqliteStore, buckets, lookup};
 use crate::sql::halves::{Sent, Standing};
 use crate::sql::plan::{
     self, ConversationRow, EntryRow, Known, MessageRow, OddPlaceRow, OutboxRow, OwnerRow, Plan,
@@ -38,8 +38,15 @@ async fn known(connection: &mut SqliteConnection, parts: &[Part]) -> Result<Know
     let owners = owners.collect();
     let sends = sends(&mut *connection, parts).await?;
     let standing = standing(&mut *connection, parts).await?;
-    let (last_owner, last_message) = last_numbers(connection).await?;
-    Ok(Known { owners, sends, standing, last_owner, last_message })
+    let (last_owner, last_message) = last_numbers(&mut *connection).await?;
+    let refused = refused(connection, parts).await?;
+    Ok(Known { owners, sends, standing, refused, last_owner, last_message })
+}
+
+/// For each part, whether a bucket that it writes to is not here, or is fenced.
+async fn refused(connection: &mut SqliteConnection, parts: &[Part]) -> Result<Vec<bool>, Fault> {
+    let ownership = buckets::ownership(connection).await?;
+    Ok(parts.iter().map(|part| ownership.refuses_any(|| plan::concerned(part))).collect())
 }
 
 /// For each part, what is stored under its key.
@@ -61,9 +68,10 @@ async fn standing(connection: &mut SqliteConnection, parts: &[Part]) -> Result<V
     Ok(standing)
 }
 
-/// The greatest numbers of an owner and of a message.
+/// The greatest numbers of an owner and of a message, also of one that was removed.
 pub(super) async fn last_numbers(connection: &mut SqliteConnection) -> Result<(i64, i64), Fault> {
-    let last = "SELECT (SELECT max(id) FROM owners), (SELECT max(id) FROM messages)";
+    let last = "SELECT (SELECT max(id) FROM owners), \
+                max(coalesce((SELECT max(id) FROM messages), 0), (SELECT last_message FROM bucket_map))";
     let last = sqlx::query(last).fetch_one(connection).await?;
     let (owner, message) = (last.try_get::<Option<i64>, _>(0)?, last.try_get::<Option<i64>, _>(1)?);
     Ok((owner.unwrap_or(0), message.unwrap_or(0)))

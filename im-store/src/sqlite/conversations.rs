@@ -1,10 +1,12 @@
 use async_trait::async_trait;
 use im_core::id::{MsgId, Uid, Version};
+use im_core::message::TimelineId;
 use im_core::storage::{Conversation, Conversations, StoreError};
 use im_core::time::Timestamp;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::buckets::check_owned;
 use super::{Fault, SqliteStore};
 use crate::name;
 
@@ -24,7 +26,11 @@ impl Conversations for SqliteStore {
             let before = before.map_or(i64::MAX, |before| before.0);
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
             let query = sqlx::query(PAGE).bind(name::of_user(owner)).bind(before).bind(limit);
-            query.fetch_all(&self.readers).await?.iter().map(conversation).collect()
+            let mut transaction = self.readers.begin().await?;
+            check_owned(&mut transaction, std::iter::once(&TimelineId::User(owner.clone()))).await?;
+            let rows = query.fetch_all(&mut *transaction).await?;
+            transaction.commit().await?;
+            rows.iter().map(conversation).collect()
         };
         self.within("conversations", page).await
     }

@@ -8,6 +8,7 @@ use im_core::message::TimelineId;
 use im_core::storage::{Cursor, CursorAck, Cursors, MAX_CURSORS, StoreError, StoreErrorKind};
 use sqlx::{Row, SqliteConnection};
 
+use super::buckets::{check_owned, ownership};
 use super::rows::Rows;
 use super::{Fault, SqliteStore, lookup};
 use crate::name;
@@ -27,7 +28,13 @@ impl Cursors for SqliteStore {
     }
 
     async fn cursors(&self, of: Vec<(Uid, TimelineId)>) -> Result<Vec<Vec<Cursor>>, StoreError> {
-        let lists = async { lists(&mut *self.readers.acquire().await?, &of).await };
+        let lists = async {
+            let mut transaction = self.readers.begin().await?;
+            check_owned(&mut transaction, of.iter().map(|(_, timeline)| timeline)).await?;
+            let lists = lists(&mut transaction, &of).await?;
+            transaction.commit().await?;
+            Ok(lists)
+        };
         self.within("cursors", lists).await
     }
 }
@@ -64,33 +71,56 @@ pub(super) static LISTS: LazyLock<Rows> = LazyLock::new(|| {
     )
 });
 
+/// A cursor: whose, of whose timeline, and of which device.
+type Key = (Vec<u8>, Vec<u8>, DeviceId);
+
+type Moves = BTreeMap<Key, Version>;
+
 async fn move_cursors(
     connection: &mut SqliteConnection,
     acks: Vec<CursorAck>,
 ) -> Result<Vec<Result<(), StoreError>>, Fault> {
     let timelines: Vec<_> = acks.iter().map(|ack| ack.timeline.clone()).collect();
+    let ownership = ownership(connection).await?;
     let owners = lookup::owners(connection, &timelines).await?;
     let mut answers = Vec::with_capacity(acks.len());
-    let mut moves: BTreeMap<(Vec<u8>, Vec<u8>, DeviceId), Version> = BTreeMap::new();
+    let (mut moves, mut changes) = (Moves::new(), Vec::new());
     for (ack, owner) in acks.into_iter().zip(owners) {
+        if ownership.refuses(&ack.timeline) {
+            answers.push(Err(StoreError::new(StoreErrorKind::Moved, "ack")));
+            continue;
+        }
         let head = owner.map(|owner| owner.head.head).unwrap_or_default();
         if ack.version > head {
             answers.push(Err(StoreError::new(StoreErrorKind::AheadOfHead, "ack")));
             continue;
         }
         let cursor = (name::of_user(&ack.uid), name::of(&ack.timeline), ack.device);
+        if ownership.is_leaving(&ack.timeline) {
+            changes.push(cursor.clone());
+        }
         let version = moves.entry(cursor).or_default();
         *version = ack.version.max(*version);
         answers.push(Ok(()));
     }
     store(connection, moves).await?;
+    note(connection, changes).await?;
     Ok(answers)
 }
 
-async fn store(
-    connection: &mut SqliteConnection,
-    moves: BTreeMap<(Vec<u8>, Vec<u8>, DeviceId), Version>,
-) -> Result<(), Fault> {
+/// Cursors that have to be copied again to where their bucket goes.
+async fn note(connection: &mut SqliteConnection, changes: Vec<Key>) -> Result<(), Fault> {
+    let note = "INSERT OR IGNORE INTO bucket_changes (timeline, uid, device) \
+                SELECT t.id, u.id, ? FROM owners t CROSS JOIN owners u WHERE t.name = ? AND u.name = ?";
+    for (uid, timeline, device) in changes {
+        let note = sqlx::query(note).bind(device.as_str().as_bytes().to_vec()).bind(timeline).bind(uid);
+        note.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Moves cursors to these versions, unless they are further.
+pub(super) async fn store(connection: &mut SqliteConnection, moves: Moves) -> Result<(), Fault> {
     let moves: Vec<_> = moves.into_iter().collect();
     let mut names: Vec<_> = moves.iter().flat_map(|((uid, timeline, _), _)| [uid, timeline]).collect();
     names.sort_unstable();

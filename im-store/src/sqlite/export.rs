@@ -122,7 +122,7 @@ fn post(row: &SqliteRow) -> Result<Row, Fault> {
 }
 
 /// Whose timelines a message stands in, if nothing else is said: home, and the copy if there is one.
-fn usual_places(message: &Message) -> (TimelineId, Option<TimelineId>) {
+pub(super) fn usual_places(message: &Message) -> (TimelineId, Option<TimelineId>) {
     let target = name::timeline_of(&message.to);
     match &message.to {
         Target::User(_) => (TimelineId::User(message.from.clone()), Some(target)),

@@ -12,6 +12,15 @@ pub(super) enum Fault {
     /// The rows to import are not those of one sound store.
     #[error(transparent)]
     Misfit(#[from] Misfit),
+    /// A bucket is not here, or is not written to now.
+    #[error("the bucket is in another database, or on its way there")]
+    Moved,
+    /// Buckets are not, or not any more, where their move says.
+    #[error("the move or its fence is over, or another has taken it over")]
+    LeaseLost,
+    /// Buckets cannot be given away yet.
+    #[error("messages of the buckets' senders have still to be delivered")]
+    Pending,
     /// The call took too long.
     #[error("the call's deadline passed")]
     DeadlinePassed,
@@ -26,7 +35,11 @@ impl Fault {
             Self::Misfit(misfit) => return misfit.clone().into(),
             Self::BadRow(_) => StoreErrorKind::Corrupt,
             Self::Driver(error) if is_damage(error) => StoreErrorKind::Corrupt,
-            Self::Driver(_) | Self::DeadlinePassed | Self::Closed => StoreErrorKind::Unavailable,
+            Self::Moved => StoreErrorKind::Moved,
+            Self::LeaseLost => StoreErrorKind::LeaseLost,
+            Self::Driver(_) | Self::Pending | Self::DeadlinePassed | Self::Closed => {
+                StoreErrorKind::Unavailable
+            }
         };
         StoreError::new(kind, operation).caused_by(self)
     }

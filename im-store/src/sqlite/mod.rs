@@ -22,6 +22,8 @@
 //! It can be one database of a [sharded store](crate::layer::sharding): halves of messages are rows of `messages` too, and `outbox` says which of them have
 //! to be delivered.
 //!
+//! Buckets of owners can be moved from it and to it: `buckets` says which it owns.
+//!
 //! # Copies
 //! [`Export`](im_core::storage::Export) reads messages in the order of storing. [`SqliteOptions::import`] begins a database that is unfinished, and is
 //! not opened as a store, until its [`SqliteImport`] is finished.
@@ -33,6 +35,7 @@
 
 mod append;
 mod blocklist;
+mod buckets;
 mod conversations;
 mod cursors;
 mod epochs;

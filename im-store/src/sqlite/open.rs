@@ -163,6 +163,7 @@ fn migrations() -> Migrator {
         (2, "odd places", include_str!("../../migrations/sqlite/0002_odd_places.sql")),
         (3, "epoch", include_str!("../../migrations/sqlite/0003_epoch.sql")),
         (4, "outbox", include_str!("../../migrations/sqlite/0004_outbox.sql")),
+        (5, "buckets", include_str!("../../migrations/sqlite/0005_buckets.sql")),
         (6, "blocklist", include_str!("../../migrations/sqlite/0006_blocklist.sql")),
     ];
     let migration = |(number, name, text): (i64, &'static str, &'static str)| {

@@ -8,6 +8,7 @@ use im_proto::CmdId;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
+use super::buckets::check_owned;
 use super::lookup::Owner;
 use super::{Fault, SqliteStore, lookup};
 use crate::name;
@@ -23,6 +24,7 @@ impl SqliteStore {
     pub(super) async fn pages(&self, reads: Vec<Read>) -> Result<Vec<Page>, Fault> {
         let mut transaction = self.readers.begin().await?;
         let timelines: Vec<_> = reads.iter().map(|read| read.timeline.clone()).collect();
+        check_owned(&mut transaction, timelines.iter()).await?;
         let owners = lookup::owners(&mut transaction, &timelines).await?;
         let mut pages = Vec::with_capacity(reads.len());
         for (read, owner) in reads.iter().zip(owners) {

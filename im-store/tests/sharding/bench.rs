@@ -24,6 +24,11 @@ impl Memory {
     pub(crate) fn new(databases: usize) -> Self {
         Self((0..databases).map(|_| Arc::default()).collect())
     }
+
+    /// Databases whose fences end.
+    pub(crate) fn with_clock(databases: usize, clock: Arc<dyn im_core::ports::Clock>) -> Self {
+        Self((0..databases).map(|_| Arc::new(MemoryStore::default().with_clock(clock.clone()))).collect())
+    }
 }
 
 #[async_trait]
@@ -63,19 +68,36 @@ impl Databases for Sqlite {
     }
 }
 
-/// A database on a MariaDB server and one on a PostgreSQL server.
+/// On which server a database is.
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    MySql,
+    Postgres,
+}
+
+/// Databases on a MariaDB server and a PostgreSQL server.
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 pub(crate) struct Servers {
-    urls: [String; 2],
+    urls: Vec<String>,
+    deadline: std::time::Duration,
     open: Vec<Arc<im_store::sql::SqlStore>>,
 }
 
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 impl Servers {
     pub(crate) fn new() -> Self {
-        let mysql = im_test_servers::MariaDb::shared().database("sharding");
-        let postgres = im_test_servers::Postgres::shared().database("sharding");
-        Self { urls: [mysql, postgres], open: Vec::new() }
+        Self { deadline: std::time::Duration::from_secs(5), ..Self::of(&[Kind::MySql, Kind::Postgres]) }
+    }
+
+    /// For moves: with short deadlines, because what is gone stays for as long as they are.
+    pub(crate) fn of(kinds: &[Kind]) -> Self {
+        let url = |kind: &Kind| match kind {
+            Kind::MySql => im_test_servers::MariaDb::shared().database("sharding"),
+            Kind::Postgres => im_test_servers::Postgres::shared().database("sharding"),
+        };
+        let (urls, deadline) = (kinds.iter().map(url).collect(), std::time::Duration::from_millis(1_500));
+        Self { urls, deadline, open: Vec::new() }
     }
 }
 
@@ -87,7 +109,7 @@ impl Databases for Servers {
             store.close().await;
         }
         for url in &self.urls {
-            let options = im_store::sql::SqlOptions::new(url).connections(4);
+            let options = im_store::sql::SqlOptions::new(url).connections(8).call_deadline(self.deadline);
             self.open.push(Arc::new(options.open().await.unwrap()));
         }
         self.open.iter().map(|database| database.clone() as _).collect()

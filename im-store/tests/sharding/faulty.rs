@@ -1,11 +1,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use im_core::id::{MsgId, Uid, Version};
 use im_core::message::{SendKey, TimelineId};
 use im_core::storage::{
-    Found, Intent, IntentId, Outbox, Part, Pending, Placed, Post, Shard, Store, StoreError, StoreErrorKind,
+    Bucket, Buckets, CopyLimits, CopyOut, CopyPage, Found, Intent, IntentId, Mark, MoveId, MovedRow,
+    MovingBucket, Outbox, Part, Pending, Placed, Post, Shard, Store, StoreError, StoreErrorKind, StoredMap,
+    Tally,
 };
 use im_core::testing::StoreLayer;
 use tokio::sync::Notify;
@@ -107,6 +110,10 @@ impl Faulty {
     pub(crate) fn new(inner: Arc<dyn Shard>, fault: Arc<Fault>) -> Self {
         Self { inner, fault }
     }
+
+    async fn play<T>(&self, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        self.fault.play(call).await.unwrap_or_else(|| Err(unavailable()))
+    }
 }
 
 fn unavailable() -> StoreError {
@@ -148,5 +155,72 @@ impl Outbox for Faulty {
 
     async fn settle(&self, settled: Vec<(IntentId, Version)>) -> Result<(), StoreError> {
         self.fault.play(self.inner.settle(settled)).await.unwrap_or_else(|| Err(unavailable()))
+    }
+}
+
+#[async_trait]
+impl Buckets for Faulty {
+    async fn bucket_map(&self) -> Result<Option<StoredMap>, StoreError> {
+        self.play(self.inner.bucket_map()).await
+    }
+
+    async fn put_bucket_map(&self, map: StoredMap) -> Result<bool, StoreError> {
+        self.play(self.inner.put_bucket_map(map)).await
+    }
+
+    async fn next_move(&self) -> Result<MoveId, StoreError> {
+        self.play(self.inner.next_move()).await
+    }
+
+    async fn moving_buckets(&self) -> Result<Vec<MovingBucket>, StoreError> {
+        self.play(self.inner.moving_buckets()).await
+    }
+
+    async fn index_buckets(&self, limit: usize) -> Result<bool, StoreError> {
+        self.play(self.inner.index_buckets(limit)).await
+    }
+
+    async fn depart(&self, id: MoveId, buckets: Vec<Bucket>, to: u16) -> Result<(), StoreError> {
+        self.play(self.inner.depart(id, buckets, to)).await
+    }
+
+    async fn arrive(&self, id: MoveId, buckets: Vec<Bucket>, to: u16) -> Result<(), StoreError> {
+        self.play(self.inner.arrive(id, buckets, to)).await
+    }
+
+    async fn clear(&self, id: MoveId, limit: usize) -> Result<bool, StoreError> {
+        self.play(self.inner.clear(id, limit)).await
+    }
+
+    async fn mark(&self, id: MoveId) -> Result<Mark, StoreError> {
+        self.play(self.inner.mark(id)).await
+    }
+
+    async fn copy_out(&self, id: MoveId, ask: CopyOut, limits: CopyLimits) -> Result<CopyPage, StoreError> {
+        self.play(self.inner.copy_out(id, ask, limits)).await
+    }
+
+    async fn copy_in(&self, id: MoveId, rows: Vec<MovedRow>) -> Result<(), StoreError> {
+        self.play(self.inner.copy_in(id, rows)).await
+    }
+
+    async fn tally(&self, id: MoveId) -> Result<Tally, StoreError> {
+        self.play(self.inner.tally(id)).await
+    }
+
+    async fn fence(&self, id: MoveId, lease: Duration) -> Result<Mark, StoreError> {
+        self.play(self.inner.fence(id, lease)).await
+    }
+
+    async fn unfence(&self, id: MoveId) -> Result<(), StoreError> {
+        self.play(self.inner.unfence(id)).await
+    }
+
+    async fn release(&self, id: MoveId) -> Result<(), StoreError> {
+        self.play(self.inner.release(id)).await
+    }
+
+    async fn own(&self, id: MoveId) -> Result<(), StoreError> {
+        self.play(self.inner.own(id)).await
     }
 }

@@ -1,9 +1,11 @@
 //! One store over several databases: the conformance suite over each kind, and what is left when calls end halfway.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
 mod bench;
 mod crashes;
 mod faulty;
+mod load;
+mod moves;
 mod sweeps;
 mod traffic;
 

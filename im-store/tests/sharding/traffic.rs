@@ -126,7 +126,7 @@ pub(crate) async fn assert_sound(store: &dyn Store, acked: &[(Post, Placed)], co
     }
 }
 
-async fn assert_conversations(store: &dyn Store, name: &str, context: &str) {
+pub(crate) async fn assert_conversations(store: &dyn Store, name: &str, context: &str) {
     let mut expected: HashMap<Target, (Version, i64)> = HashMap::new();
     for Entry { version, message, .. } in entries(store, user(name)).await {
         let row = expected.entry(message.conversation(&user(name))).or_default();

@@ -3,7 +3,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use im_core::storage::{Blocklist, Exportable, Import, Shard, Store};
-use im_core::testing::conformance::{BlocklistBench, OutboxBench, Refused, StoreBench, TransferBench};
+use im_core::testing::conformance::{
+    BlocklistBench, BucketsBench, OutboxBench, Refused, StoreBench, TransferBench,
+};
 use im_store::sql::{SqlOptions, SqlStore};
 use im_test_servers::{MariaDb, Postgres};
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection};
@@ -162,5 +164,42 @@ impl TransferBench for SqlBench {
     async fn import(&self) -> Result<Box<dyn Import>, Refused> {
         self.close().await;
         Ok(Box::new(self.options().import().await?))
+    }
+}
+
+/// Two databases of their own. What is gone stays for as long as two reads may take, so their deadlines are short.
+pub(crate) struct SqlPair {
+    urls: [String; 2],
+    open: Mutex<Vec<Arc<SqlStore>>>,
+}
+
+impl SqlPair {
+    pub(crate) fn new(kind: Kind) -> Self {
+        Self { urls: [database(kind, "source"), database(kind, "destination")], open: Mutex::default() }
+    }
+}
+
+#[async_trait]
+impl BucketsBench for SqlPair {
+    async fn open(&self) -> [Arc<dyn Shard>; 2] {
+        let mut stores = Vec::new();
+        for url in &self.urls {
+            let options = SqlOptions::new(url).connections(4).call_deadline(Duration::from_millis(1_200));
+            stores.push(Arc::new(options.open().await.unwrap()));
+        }
+        let pair = [stores[0].clone() as Arc<dyn Shard>, stores[1].clone()];
+        *self.open.lock().await = stores;
+        pair
+    }
+
+    async fn reopen(&self) -> [Arc<dyn Shard>; 2] {
+        for store in self.open.lock().await.drain(..) {
+            store.close().await;
+        }
+        BucketsBench::open(self).await
+    }
+
+    async fn wait(&self, time: Duration) {
+        tokio::time::sleep(time).await;
     }
 }

@@ -11,9 +11,9 @@ mod network;
 mod posts;
 mod traffic;
 
-use bench::{Kind, SqlBench};
+use bench::{Kind, SqlBench, SqlPair};
 use im_core::testing::conformance::{
-    run_blocklist_suite, run_outbox_suite, run_store_suite, run_transfer_suite,
+    run_blocklist_suite, run_buckets_suite, run_outbox_suite, run_store_suite, run_transfer_suite,
 };
 
 async fn conforms(kind: Kind) {
@@ -84,4 +84,22 @@ async fn the_store_in_mariadb_conforms_as_one_database_of_several() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_store_in_postgresql_conforms_as_one_database_of_several() {
     conforms_as_one_of_several(Kind::Postgres).await;
+}
+
+async fn conforms_when_buckets_move(kind: Kind) {
+    let report = run_buckets_suite(|| SqlPair::new(kind)).await;
+    report.record(kind.server(), "buckets");
+    assert!(report.passed(), "{report}");
+    assert!(report.not_tried.is_empty(), "{report}");
+    assert!(report.cases >= 20, "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_store_in_mariadb_conforms_when_buckets_move() {
+    conforms_when_buckets_move(Kind::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_store_in_postgresql_conforms_when_buckets_move() {
+    conforms_when_buckets_move(Kind::Postgres).await;
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use im_core::storage::{Blocklist, Exportable, Import, Shard, Store};
-use im_core::testing::conformance::{BlocklistBench, OutboxBench, Refused, StoreBench, TransferBench};
+use im_core::testing::conformance::{
+    BlocklistBench, BucketsBench, OutboxBench, Refused, StoreBench, TransferBench,
+};
 use im_store::sqlite::{SqliteOptions, SqliteStore};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tempfile::TempDir;
@@ -113,5 +115,41 @@ impl TransferBench for SqliteBench {
     async fn import(&self) -> Result<Box<dyn Import>, Refused> {
         self.close().await;
         Ok(Box::new(self.options().import().await?))
+    }
+}
+
+/// Two databases in a directory.
+pub(crate) struct SqlitePair {
+    dir: TempDir,
+    open: Mutex<Vec<Arc<SqliteStore>>>,
+}
+
+impl Default for SqlitePair {
+    fn default() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), open: Mutex::default() }
+    }
+}
+
+#[async_trait]
+impl BucketsBench for SqlitePair {
+    async fn open(&self) -> [Arc<dyn Shard>; 2] {
+        let mut stores = Vec::new();
+        for name in ["source.db", "destination.db"] {
+            stores.push(Arc::new(SqliteStore::open(self.dir.path().join(name)).await.unwrap()));
+        }
+        let pair = [stores[0].clone() as Arc<dyn Shard>, stores[1].clone()];
+        *self.open.lock().await = stores;
+        pair
+    }
+
+    async fn reopen(&self) -> [Arc<dyn Shard>; 2] {
+        for store in self.open.lock().await.drain(..) {
+            store.close().await;
+        }
+        BucketsBench::open(self).await
+    }
+
+    async fn wait(&self, time: Duration) {
+        tokio::time::sleep(time).await;
     }
 }

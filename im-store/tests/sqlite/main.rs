@@ -9,9 +9,9 @@ mod open;
 mod posts;
 mod torn;
 
-use bench::SqliteBench;
+use bench::{SqliteBench, SqlitePair};
 use im_core::testing::conformance::{
-    run_blocklist_suite, run_outbox_suite, run_store_suite, run_transfer_suite,
+    run_blocklist_suite, run_buckets_suite, run_outbox_suite, run_store_suite, run_transfer_suite,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,4 +46,13 @@ async fn the_sqlite_store_conforms_as_one_database_of_several() {
     assert!(report.passed(), "{report}");
     assert!(report.not_tried.is_empty(), "{report}");
     assert!(report.cases >= 15, "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sqlite_store_conforms_when_buckets_move() {
+    let report = run_buckets_suite(SqlitePair::default).await;
+    report.record("SQLite", "buckets");
+    assert!(report.passed(), "{report}");
+    assert!(report.not_tried.is_empty(), "{report}");
+    assert!(report.cases >= 20, "{report}");
 }

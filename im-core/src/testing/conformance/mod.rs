@@ -31,6 +31,7 @@
 //! ```
 
 mod blocklist;
+mod buckets;
 mod bus;
 mod case;
 mod check;
@@ -44,6 +45,7 @@ mod store;
 mod transfer;
 
 pub use blocklist::{BlocklistBench, blocklist_cases, run_blocklist_suite};
+pub use buckets::{BucketsBench, buckets_cases, run_buckets_suite};
 pub use bus::{BusBench, bus_cases, run_bus_suite};
 pub use case::Case;
 pub use check::{Failure, Outcome};

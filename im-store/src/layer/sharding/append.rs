@@ -7,6 +7,7 @@ use im_core::storage::{Intent, IntentId, Part, Pending, Placed, Post, StoreError
 
 use super::rounds::{Route, Step, first_part, independent, rounds};
 use super::scatter::scatter;
+use super::serve::has_moved;
 use super::{BucketMap, ShardedStore};
 
 /// Intents of one batch's senders that are looked at at most. Who has more of them waits for the sweeper.
@@ -15,8 +16,24 @@ const MAX_INTENTS: usize = 4_096;
 type Answer = Result<Placed, StoreError>;
 
 impl ShardedStore {
-    /// Stores a batch.
-    pub(super) async fn place(&self, mut posts: Vec<Post>) -> Vec<Answer> {
+    /// Stores a batch; what concerns a bucket that moves, again where that has moved to.
+    pub(super) async fn place(&self, posts: Vec<Post>) -> Vec<Answer> {
+        let Some(patience) = self.patience() else { return self.place_once(posts).await };
+        let mut answers = self.place_once(posts.clone()).await;
+        let mut patience = Some(patience);
+        loop {
+            let again = moved(&posts, &answers);
+            if again.is_empty() || !self.follow(&mut patience).await {
+                return answers;
+            }
+            let batch: Vec<Post> = again.iter().map(|number| posts[*number].clone()).collect();
+            for (number, answer) in again.into_iter().zip(self.place_once(batch).await) {
+                answers[number] = answer.map(|placed| first_if_own(placed, &posts[number]));
+            }
+        }
+    }
+
+    async fn place_once(&self, mut posts: Vec<Post>) -> Vec<Answer> {
         let map = self.map();
         if let Some(database) = only_database(&posts, &map) {
             return self.databases[database].append(posts).await;
@@ -35,6 +52,30 @@ impl ShardedStore {
         }
         answers
     }
+}
+
+/// Posts to try again: of each home what failed, if that began with a bucket that has moved, or behind one that goes to the same timeline. What comes after
+/// another failure keeps behind it.
+fn moved(posts: &[Post], answers: &[Answer]) -> Vec<usize> {
+    if !answers.iter().any(|answer| answer.as_ref().is_err_and(has_moved)) {
+        return Vec::new();
+    }
+    let mut first: HashMap<&TimelineId, bool> = HashMap::new();
+    let mut again = Vec::new();
+    for (number, (post, answer)) in posts.iter().zip(answers).enumerate() {
+        if let Err(error) = answer
+            && error.is_retryable()
+            && *first.entry(&post.home).or_insert(error.kind() != StoreErrorKind::Unavailable)
+        {
+            again.push(number);
+        }
+    }
+    again
+}
+
+/// A post that an earlier try of the same call has stored is no repeat. (One that comes again from a client has another msgid.)
+fn first_if_own(placed: Placed, post: &Post) -> Placed {
+    Placed { repeated: placed.repeated && placed.msgid != post.message.msgid, ..placed }
 }
 
 /// The database that keeps all of these posts, if there is one.
@@ -310,7 +351,10 @@ impl<'a> Run<'a> {
                 (Ok(Some(found)), Some(Ok(placed))) => {
                     *placed = Placed { repeated: placed.repeated, ..found.placed };
                 }
-                _ => self.answers[number] = Some(Err(StoreError::new(StoreErrorKind::Unavailable, "append"))),
+                (Err(error), answer) if has_moved(&error) => *answer = Some(Err(error)),
+                (_, answer) => {
+                    *answer = Some(Err(StoreError::new(StoreErrorKind::Unavailable, "append")));
+                }
             }
         }
     }

@@ -12,24 +12,34 @@
 //! A message to a group in another database than its sender's leaves its key with the sender, and goes to the group in the same way: a key is known
 //! wherever it was used.
 //!
+//! # Buckets that move
+//! A store that was [opened](ShardedStore::open) keeps its map in the first database and follows it. A [`Mover`] moves buckets while everybody serves. A database that does not
+//! own a bucket refuses what concerns it; the store then loads the map, completes the move if its mover has died after the moment of the move, and tries again, for
+//! 2.5 s at most. What still fails has an error that says to try again.
+//!
 //! # Cost
 //! A batch whose posts stay inside one database is one call. Otherwise each database gets the first halves together, then the second halves: two commits one after
 //! the other and one that settles. Posts that wait for each other (an answer in the same batch as what it answers) add a round.
 
 mod append;
+mod follow;
 mod map;
+mod mover;
 mod rounds;
 mod scatter;
 mod serve;
 mod sweep;
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use im_core::id::Uid;
 use im_core::message::TimelineId;
-use im_core::storage::{Bucket, Shard};
+use im_core::ports::Clock;
+use im_core::storage::{Bucket, Shard, StoreError};
 
 pub use map::{BucketMap, MapError};
+pub use mover::{MoveError, MoveLimits, MoveReport, MoveStep, Mover};
 pub use sweep::{SweepLimits, Sweeper, Swept};
 
 /// A [`Store`](im_core::storage::Store) over several databases. See the [module](self).
@@ -50,16 +60,52 @@ pub use sweep::{SweepLimits, Sweeper, Swept};
 pub struct ShardedStore {
     databases: Vec<Arc<dyn Shard>>,
     map: RwLock<Arc<BucketMap>>,
+    /// For a store that follows its map.
+    clock: Option<Arc<dyn Clock>>,
+    /// Who loads the map.
+    turn: futures::lock::Mutex<()>,
+    /// How often it was loaded.
+    refreshed: AtomicU64,
+}
+
+/// Why a store cannot be made of databases.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The map does not fit the databases.
+    #[error(transparent)]
+    Map(#[from] MapError),
+    /// A database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl ShardedStore {
-    /// A store over `databases`, which `map` names by their place in the list.
+    /// A store over `databases`, by the map that is kept in the first of them. If none is kept there, an even one is stored. The store follows the map:
+    /// while buckets move, calls that concern them wait for a moment, and then go where they are.
+    ///
+    /// All servers name the same databases in the same order; new ones come at the end, and get what a [`Mover`] moves to them.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open(databases: Vec<Arc<dyn Shard>>, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        let even = BucketMap::even(databases.len())?;
+        let mut store = Self::new(databases, even)?;
+        store.clock = Some(clock);
+        let map = store.stored_map().await?;
+        store.map = RwLock::new(Arc::new(map));
+        store.refresh().await?;
+        Ok(store)
+    }
+
+    /// A store over `databases` by a map that never changes, which names them by their place in the list.
     ///
     /// # Errors
     /// [`MapError::NoSuchDatabase`] if the map names one that is not there.
     pub fn new(databases: Vec<Arc<dyn Shard>>, map: BucketMap) -> Result<Self, MapError> {
         map.check(databases.len())?;
-        Ok(Self { databases, map: RwLock::new(Arc::new(map)) })
+        let (turn, refreshed) = (futures::lock::Mutex::new(()), AtomicU64::new(0));
+        Ok(Self { databases, map: RwLock::new(Arc::new(map)), clock: None, turn, refreshed })
     }
 
     /// Where everything is now.

@@ -12,14 +12,22 @@ pub(super) async fn scatter<Q, A, F>(
 where
     F: Future<Output = Result<Vec<A>, StoreError>>,
 {
-    let each = async |database, questions: Vec<Q>| {
+    let asked = async |database, questions: Vec<Q>| {
         let count = questions.len();
-        match ask(database, questions).await {
-            Ok(answers) => answers.into_iter().map(Ok).collect(),
-            Err(error) => std::iter::repeat_with(|| Err(error.clone())).take(count).collect(),
-        }
+        each(ask(database, questions), count).await
     };
-    scatter_each(operation, questions, each).await
+    scatter_each(operation, questions, asked).await
+}
+
+/// Gives each of so many questions its answer, or the one error of all.
+pub(super) async fn each<A>(
+    call: impl Future<Output = Result<Vec<A>, StoreError>>,
+    count: usize,
+) -> Vec<Result<A, StoreError>> {
+    match call.await {
+        Ok(answers) => answers.into_iter().map(Ok).collect(),
+        Err(error) => std::iter::repeat_with(|| Err(error.clone())).take(count).collect(),
+    }
 }
 
 /// The same for a call that answers each question by itself.

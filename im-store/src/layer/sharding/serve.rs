@@ -9,8 +9,8 @@ use im_core::storage::{
 };
 use im_core::time::Timestamp;
 
-use super::ShardedStore;
-use super::scatter::{scatter, scatter_each};
+use super::scatter::{each, scatter_each};
+use super::{BucketMap, ShardedStore};
 
 #[async_trait]
 impl Timelines for ShardedStore {
@@ -19,30 +19,24 @@ impl Timelines for ShardedStore {
     }
 
     async fn read(&self, reads: Vec<Read>) -> Vec<Result<Page, StoreError>> {
-        let map = self.map();
-        let reads = reads.into_iter().map(|read| (map.database_of(&read.timeline), read));
-        scatter_each("read", reads, |database, reads| self.databases[database].read(reads)).await
+        let route = |map: &BucketMap, read: &Read| map.database_of(&read.timeline);
+        self.ask("read", reads, route, |database, reads| self.databases[database].read(reads)).await
     }
 
     async fn heads(&self, timelines: Vec<TimelineId>) -> Result<Vec<Head>, StoreError> {
-        let map = self.map();
-        let timelines = timelines.into_iter().map(|timeline| (map.database_of(&timeline), timeline));
-        let heads = scatter("heads", timelines, |database, asked| self.databases[database].heads(asked));
-        heads.await.into_iter().collect()
+        let ask = |database: usize, asked| self.databases[database].heads(asked);
+        self.ask_all("heads", timelines, BucketMap::database_of, ask).await
     }
 
     async fn find(&self, keys: Vec<(Uid, SendKey)>) -> Result<Vec<Option<Found>>, StoreError> {
-        let map = self.map();
-        let keys = keys.into_iter().map(|key| (map.database_of_user(&key.0), key));
-        let found = scatter("find", keys, |database, asked| self.databases[database].find(asked));
-        found.await.into_iter().collect()
+        let route = |map: &BucketMap, key: &(Uid, SendKey)| map.database_of_user(&key.0);
+        self.ask_all("find", keys, route, |database, asked| self.databases[database].find(asked)).await
     }
 
     async fn locate(&self, messages: Vec<(TimelineId, MsgId)>) -> Result<Vec<Option<Version>>, StoreError> {
-        let map = self.map();
-        let messages = messages.into_iter().map(|message| (map.database_of(&message.0), message));
-        let places = scatter("locate", messages, |database, asked| self.databases[database].locate(asked));
-        places.await.into_iter().collect()
+        let route = |map: &BucketMap, message: &(TimelineId, MsgId)| map.database_of(&message.0);
+        self.ask_all("locate", messages, route, |database, asked| self.databases[database].locate(asked))
+            .await
     }
 }
 
@@ -54,24 +48,28 @@ impl Conversations for ShardedStore {
         before: Option<Version>,
         limit: usize,
     ) -> Result<Vec<Conversation>, StoreError> {
-        let database = self.map().database_of_user(owner);
-        self.databases[database].conversations(owner, before, limit).await
+        let mut patience = self.patience();
+        loop {
+            let database = self.map().database_of_user(owner);
+            let page = self.databases[database].conversations(owner, before, limit).await;
+            match page {
+                Err(error) if has_moved(&error) && self.follow(&mut patience).await => {}
+                page => return page,
+            }
+        }
     }
 }
 
 #[async_trait]
 impl Cursors for ShardedStore {
     async fn ack(&self, acks: Vec<CursorAck>) -> Vec<Result<(), StoreError>> {
-        let map = self.map();
-        let acks = acks.into_iter().map(|ack| (map.database_of(&ack.timeline), ack));
-        scatter_each("ack", acks, |database, acks| self.databases[database].ack(acks)).await
+        let route = |map: &BucketMap, ack: &CursorAck| map.database_of(&ack.timeline);
+        self.ask("ack", acks, route, |database, acks| self.databases[database].ack(acks)).await
     }
 
     async fn cursors(&self, of: Vec<(Uid, TimelineId)>) -> Result<Vec<Vec<Cursor>>, StoreError> {
-        let map = self.map();
-        let of = of.into_iter().map(|of| (map.database_of(&of.1), of));
-        let cursors = scatter("cursors", of, |database, asked| self.databases[database].cursors(asked));
-        cursors.await.into_iter().collect()
+        let route = |map: &BucketMap, of: &(Uid, TimelineId)| map.database_of(&of.1);
+        self.ask_all("cursors", of, route, |database, asked| self.databases[database].cursors(asked)).await
     }
 }
 
@@ -103,9 +101,64 @@ impl Epochs for ShardedStore {
 }
 
 impl ShardedStore {
-    fn first(&self, operation: &'static str) -> Result<&dyn Shard, StoreError> {
+    /// Asks each question where its answer is kept, and again where that has moved to.
+    async fn ask<Q: Clone, A, F>(
+        &self,
+        operation: &'static str,
+        questions: Vec<Q>,
+        route: impl Fn(&BucketMap, &Q) -> usize,
+        ask: impl Fn(usize, Vec<Q>) -> F,
+    ) -> Vec<Result<A, StoreError>>
+    where
+        F: Future<Output = Vec<Result<A, StoreError>>>,
+    {
+        let routed = |questions: &[Q]| {
+            let map = self.map();
+            questions.iter().map(|question| (route(&map, question), question.clone())).collect::<Vec<_>>()
+        };
+        let mut answers = scatter_each(operation, routed(&questions), &ask).await;
+        let mut patience = self.patience();
+        loop {
+            let moved =
+                answers.iter().enumerate().filter(|(_, answer)| answer.as_ref().is_err_and(has_moved));
+            let moved: Vec<usize> = moved.map(|(place, _)| place).collect();
+            if moved.is_empty() || !self.follow(&mut patience).await {
+                return answers;
+            }
+            let again: Vec<Q> = moved.iter().map(|place| questions[*place].clone()).collect();
+            let found = scatter_each(operation, routed(&again), &ask).await;
+            for (place, answer) in moved.into_iter().zip(found) {
+                answers[place] = answer;
+            }
+        }
+    }
+
+    /// The same for calls that answer all questions or none.
+    async fn ask_all<Q: Clone, A, F>(
+        &self,
+        operation: &'static str,
+        questions: Vec<Q>,
+        route: impl Fn(&BucketMap, &Q) -> usize,
+        ask: impl Fn(usize, Vec<Q>) -> F,
+    ) -> Result<Vec<A>, StoreError>
+    where
+        F: Future<Output = Result<Vec<A>, StoreError>>,
+    {
+        let each = async |database, questions: Vec<Q>| {
+            let count = questions.len();
+            each(ask(database, questions), count).await
+        };
+        self.ask(operation, questions, route, each).await.into_iter().collect()
+    }
+
+    pub(super) fn first(&self, operation: &'static str) -> Result<&dyn Shard, StoreError> {
         let first =
             self.databases.first().ok_or_else(|| StoreError::new(StoreErrorKind::Corrupt, operation))?;
         Ok(&**first)
     }
+}
+
+/// Whether a database refused because it does not own the bucket.
+pub(super) fn has_moved(error: &StoreError) -> bool {
+    error.kind() == StoreErrorKind::Moved
 }

@@ -82,6 +82,10 @@ impl Sweeper {
     /// Dropping it leaves each message delivered or not; the next pass goes on.
     pub async fn pass(&mut self) -> Swept {
         let mut swept = Swept::default();
+        // What moved since, and what nobody has asked for.
+        if let Err(error) = self.store.refresh().await {
+            tracing::warn!(%error, "the map of buckets cannot be loaded");
+        }
         for database in 0..self.seen.len() {
             if self.sweep(database, &mut swept).await.is_err() {
                 swept.failed += 1;
@@ -127,7 +131,7 @@ impl Sweeper {
                 swept.failed += intents.len();
                 continue;
             }
-            let (delivered, copied) = self.copy(other, intents).await;
+            let (delivered, copied) = self.store.copy(other, intents).await;
             swept.failed += copied.failed;
             swept.refused += copied.refused;
             if copied.failed > 0 {
@@ -141,12 +145,14 @@ impl Sweeper {
             false => self.store.databases[database].settle(settled).await,
         }
     }
+}
 
+impl ShardedStore {
     /// What was delivered, and how many were not.
-    async fn copy(&self, other: usize, intents: Vec<Intent>) -> (Vec<(IntentId, Version)>, Swept) {
+    pub(super) async fn copy(&self, other: usize, intents: Vec<Intent>) -> (Vec<(IntentId, Version)>, Swept) {
         let ids: Vec<IntentId> = intents.iter().map(|intent| intent.id).collect();
         let part = |intent: Intent| Part::Copy { message: intent.message, into: intent.into };
-        let answers = self.store.databases[other].append_parts(intents.into_iter().map(part).collect()).await;
+        let answers = self.databases[other].append_parts(intents.into_iter().map(part).collect()).await;
         let (mut delivered, mut swept) = (Vec::new(), Swept::default());
         for (id, answer) in ids.iter().zip(answers) {
             match answer {
@@ -164,7 +170,7 @@ impl Sweeper {
 }
 
 /// Between half and all of a time.
-fn jittered(rest: Duration) -> Duration {
+pub(super) fn jittered(rest: Duration) -> Duration {
     let [byte, ..] = RandomState::new().hash_one(0).to_be_bytes();
     rest / 2 + rest * u32::from(byte) / 512
 }

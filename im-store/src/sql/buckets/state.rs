@@ -1,0 +1,330 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use im_core::message::TimelineId;
+use im_core::storage::{Bucket, BucketState, MoveId, MovingBucket};
+
+use super::super::driver::{Column, Row, Session, Value};
+use super::super::statement::{Both, Insert, Keyed, Text};
+use super::super::{Fault, lookup};
+use crate::name;
+
+pub(super) const GONE: BucketState = BucketState::Gone;
+
+/// A row of `buckets`.
+#[derive(Clone, Debug)]
+pub(super) struct BucketRow {
+    pub(super) bucket: i64,
+    /// `None` if it is simply owned. A fence that is over is none.
+    pub(super) state: Option<BucketState>,
+    pub(super) id: MoveId,
+    pub(super) dest: i64,
+    /// Milliseconds until the fence ends, or since the bucket is gone, as a negative number.
+    pub(super) remaining: i64,
+}
+
+impl BucketRow {
+    /// From the columns bucket, state, id, dest and the milliseconds to `until_ms`.
+    fn of(row: &Row) -> Result<Self, Fault> {
+        let remaining = row.int(4)?;
+        let state = match row.int(1)? {
+            0 => None,
+            2 if remaining > 0 => Some(BucketState::Fenced),
+            1 | 2 => Some(BucketState::Leaving),
+            3 => Some(GONE),
+            4 => Some(BucketState::Arriving),
+            _ => return Err(Fault::BadRow("buckets.state")),
+        };
+        let (id, dest) = (MoveId(row.int(2)?), row.int(3)?);
+        Ok(Self { bucket: row.int(0)?, state, id, dest, remaining })
+    }
+
+    pub(super) fn moving(&self) -> Option<MovingBucket> {
+        let bucket = Bucket::new(u16::try_from(self.bucket).ok()?)?;
+        Some(MovingBucket { bucket, state: self.state?, id: self.id, to: u16::try_from(self.dest).ok()? })
+    }
+
+    fn leaves(&self) -> bool {
+        matches!(self.state, Some(BucketState::Leaving | BucketState::Fenced))
+    }
+}
+
+/// The bucket of an owner's name.
+pub(in super::super) fn bucket_of(owner: &[u8]) -> Result<i64, Fault> {
+    let owner = name::parse(owner).ok_or(Fault::BadRow("owners.name"))?;
+    Ok(i64::from(Bucket::of(&name::timeline_of(&owner)).number()))
+}
+
+/// The columns of a [`BucketRow`], with the time of each dialect.
+macro_rules! rows {
+    ($condition:literal, $mysql_end:literal, $postgres_end:literal) => {
+        Both {
+            mysql: concat!(
+                "SELECT b.bucket, b.state, b.id, b.dest, \
+                 CAST(b.until_ms - CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED) AS SIGNED) FROM buckets b WHERE ",
+                $condition,
+                $mysql_end
+            ),
+            postgres: concat!(
+                "SELECT b.bucket, b.state, b.id, b.dest, \
+                 b.until_ms - CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) FROM buckets b WHERE ",
+                $condition,
+                $postgres_end
+            ),
+        }
+    };
+}
+
+/// Rows that writers share. They are locked in the order of their numbers.
+static SHARED: Keyed = Keyed::new(
+    rows!("{keys}", " ORDER BY b.bucket LOCK IN SHARE MODE", " ORDER BY b.bucket FOR SHARE"),
+    &["b.bucket"],
+);
+
+static LOCKED: Keyed = Keyed::new(
+    rows!("{keys}", " ORDER BY b.bucket FOR UPDATE", " ORDER BY b.bucket FOR UPDATE"),
+    &["b.bucket"],
+);
+
+static OF_MOVE: Keyed = Keyed::new(rows!("{keys}", "", ""), &["b.id"]);
+
+static BY_STATE: Keyed = Keyed::new(rows!("{keys}", "", ""), &["b.state"]);
+
+/// Who may be written to.
+#[derive(Debug, Default)]
+pub(in super::super) struct Ownership {
+    refused: BTreeSet<i64>,
+    leaving: BTreeSet<i64>,
+}
+
+impl Ownership {
+    pub(in super::super) fn refuses(&self, timeline: &TimelineId) -> bool {
+        self.refused.contains(&number_of(timeline))
+    }
+
+    /// Whether what changes has to be copied again.
+    pub(in super::super) fn is_leaving(&self, timeline: &TimelineId) -> bool {
+        self.leaving.contains(&number_of(timeline))
+    }
+}
+
+fn number_of(timeline: &TimelineId) -> i64 {
+    i64::from(Bucket::of(timeline).number())
+}
+
+/// Whether the buckets of these may be written to, which stays so until the transaction ends.
+pub(in super::super) async fn ownership<'a>(
+    session: &mut Session,
+    timelines: impl Iterator<Item = &'a TimelineId>,
+) -> Result<Ownership, Fault> {
+    let buckets: BTreeSet<i64> = timelines.map(number_of).collect();
+    let mut ownership = Ownership::default();
+    for row in session.find(&SHARED, vec![Column::ints(buckets.into_iter())]).await? {
+        let row = BucketRow::of(&row)?;
+        match row.state {
+            None => false,
+            Some(BucketState::Leaving) => ownership.leaving.insert(row.bucket),
+            Some(_) => ownership.refused.insert(row.bucket),
+        };
+    }
+    Ok(ownership)
+}
+
+/// Whether all these may be read here. (Rows of buckets that are gone stay for longer than a call takes.)
+pub(in super::super) async fn check_owned<'a>(
+    session: &mut Session,
+    owners: &lookup::Owners,
+    timelines: impl Iterator<Item = &'a TimelineId>,
+) -> Result<(), Fault> {
+    let mut unknown = BTreeSet::new();
+    for timeline in timelines {
+        match owners.get(&name::of(timeline)) {
+            Some(owner) if owner.is_elsewhere => return Err(Fault::Moved),
+            Some(_) => {}
+            None => {
+                unknown.insert(number_of(timeline));
+            }
+        }
+    }
+    let rows = session.find(&ELSEWHERE, vec![Column::ints(unknown.into_iter())]).await?;
+    match rows.is_empty() {
+        true => Ok(()),
+        false => Err(Fault::Moved),
+    }
+}
+
+static ELSEWHERE: Keyed =
+    Keyed::new(Both::same("SELECT b.bucket FROM buckets b WHERE b.state >= 3 AND {keys}"), &["b.bucket"]);
+
+/// Rows that are not simply owned.
+pub(super) async fn all_moving(session: &mut Session) -> Result<Vec<BucketRow>, Fault> {
+    let rows = session.find(&BY_STATE, vec![Column::Ints(vec![1, 2, 3, 4])]).await?;
+    let mut rows = rows.iter().map(BucketRow::of).collect::<Result<Vec<_>, _>>()?;
+    rows.sort_unstable_by_key(|row| row.bucket);
+    Ok(rows)
+}
+
+pub(super) async fn of_move(session: &mut Session, id: MoveId) -> Result<Vec<BucketRow>, Fault> {
+    let rows = session.find(&OF_MOVE, vec![Column::Ints(vec![id.0])]).await?;
+    rows.iter().map(BucketRow::of).collect()
+}
+
+async fn lock(session: &mut Session, buckets: BTreeSet<i64>) -> Result<Vec<BucketRow>, Fault> {
+    let rows = session.find(&LOCKED, vec![Column::ints(buckets.into_iter())]).await?;
+    rows.iter().map(BucketRow::of).collect()
+}
+
+/// The rows of a move, locked: nobody writes to its buckets. `LeaseLost` if there are none, or another move has one.
+pub(super) async fn lock_move(session: &mut Session, id: MoveId) -> Result<Vec<BucketRow>, Fault> {
+    let buckets = of_move(session, id).await?.iter().map(|row| row.bucket).collect();
+    let rows = lock(session, buckets).await?;
+    match rows.is_empty() || rows.iter().any(|row| row.id != id) {
+        true => Err(Fault::LeaseLost),
+        false => Ok(rows),
+    }
+}
+
+/// The same of buckets that all leave.
+pub(super) async fn lock_leaving(session: &mut Session, id: MoveId) -> Result<Vec<BucketRow>, Fault> {
+    let rows = lock_move(session, id).await?;
+    match rows.iter().all(BucketRow::leaves) {
+        true => Ok(rows),
+        false => Err(Fault::LeaseLost),
+    }
+}
+
+/// All of them are there.
+static SET: Insert = Insert::new(
+    "buckets",
+    &["bucket", "state", "id", "dest", "until_ms"],
+    Both {
+        mysql: "ON DUPLICATE KEY UPDATE state = VALUES(state), id = VALUES(id), dest = VALUES(dest)",
+        postgres: "ON CONFLICT (bucket) DO UPDATE SET state = excluded.state, id = excluded.id, dest = excluded.dest",
+    },
+);
+
+fn numbers(buckets: &[Bucket]) -> BTreeSet<i64> {
+    buckets.iter().map(|bucket| i64::from(bucket.number())).collect()
+}
+
+async fn set(
+    session: &mut Session,
+    buckets: BTreeSet<i64>,
+    state: i64,
+    id: MoveId,
+    to: u16,
+) -> Result<(), Fault> {
+    let same = |value| Column::ints(std::iter::repeat_n(value, buckets.len()));
+    let columns =
+        vec![Column::ints(buckets.iter().copied()), same(state), same(id.0), same(i64::from(to)), same(0)];
+    session.insert(&SET, columns).await
+}
+
+static FORGET_CHANGES: Text = Text::new(
+    "DELETE FROM bucket_changes WHERE timeline IN \
+     (SELECT o.id FROM buckets b JOIN owners o ON o.bucket = b.bucket WHERE b.id = ?)",
+);
+
+pub(super) async fn depart(
+    session: &mut Session,
+    id: MoveId,
+    buckets: &[Bucket],
+    to: u16,
+) -> Result<(), Fault> {
+    let rows = lock(session, numbers(buckets)).await?;
+    if rows.iter().any(|row| matches!(row.state, Some(GONE | BucketState::Arriving))) {
+        return Err(Fault::Moved);
+    }
+    if rows.iter().any(|row| row.id > id) {
+        return Err(Fault::LeaseLost);
+    }
+    set(session, numbers(buckets), 1, id, to).await?;
+    session.execute(&FORGET_CHANGES, vec![Value::Int(id.0)]).await
+}
+
+pub(super) async fn arrive(
+    session: &mut Session,
+    id: MoveId,
+    buckets: &[Bucket],
+    to: u16,
+) -> Result<(), Fault> {
+    let rows = lock(session, numbers(buckets)).await?;
+    let is_taken =
+        |row: &BucketRow| row.id > id || (row.id == id && row.state != Some(BucketState::Arriving));
+    match rows.iter().any(is_taken) {
+        true => Err(Fault::LeaseLost),
+        false => set(session, numbers(buckets), 4, id, to).await,
+    }
+}
+
+static SET_STATE: Text = Text::new("UPDATE buckets SET state = ?, until_ms = ? WHERE id = ?");
+
+static NOW: Keyed = Keyed::new(
+    Both {
+        mysql: "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED) FROM bucket_map m WHERE {keys}",
+        postgres: "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) FROM bucket_map m WHERE {keys}",
+    },
+    &["m.id"],
+);
+
+/// The time of the database, now: not when it began to wait for a lock.
+async fn now(session: &mut Session) -> Result<i64, Fault> {
+    let rows = session.find(&NOW, vec![Column::Ints(vec![1])]).await?;
+    rows.first().ok_or(Fault::BadRow("bucket_map.id"))?.int(0)
+}
+
+async fn set_state(session: &mut Session, id: MoveId, state: i64, until: i64) -> Result<(), Fault> {
+    session.execute(&SET_STATE, [state, until, id.0].map(Value::Int).into()).await
+}
+
+pub(super) async fn fence(session: &mut Session, id: MoveId, lease: Duration) -> Result<(), Fault> {
+    lock_leaving(session, id).await?;
+    let lease = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
+    let until = now(session).await?.saturating_add(lease);
+    set_state(session, id, 2, until).await
+}
+
+pub(super) async fn unfence(session: &mut Session, id: MoveId) -> Result<(), Fault> {
+    lock_leaving(session, id).await?;
+    set_state(session, id, 1, 0).await
+}
+
+static PENDING: Text = Text::new(
+    "SELECT x.id FROM buckets b JOIN owners o ON o.bucket = b.bucket JOIN outbox x ON x.sender = o.id \
+     WHERE b.id = ? LIMIT 1",
+);
+
+static FENCE: Text =
+    Text::new("SELECT b.until_ms FROM buckets b WHERE b.id = ? AND b.state = 2 ORDER BY b.until_ms LIMIT 1");
+
+pub(super) async fn release(session: &mut Session, id: MoveId) -> Result<(), Fault> {
+    let rows = lock_move(session, id).await?;
+    if rows.iter().all(super::is_gone) {
+        return Ok(());
+    }
+    // Whoever found the fence at its end and wrote has ended: only now the time is looked at.
+    let fences = session.select(&FENCE, vec![Value::Int(id.0)]).await?;
+    let now = now(session).await?;
+    let until = fences.first().map(|row| row.int(0)).transpose()?;
+    if !rows.iter().all(BucketRow::leaves) || until.is_none_or(|until| until <= now) {
+        return Err(Fault::LeaseLost);
+    }
+    if !session.select(&PENDING, vec![Value::Int(id.0)]).await?.is_empty() {
+        return Err(Fault::Pending);
+    }
+    set_state(session, id, 3, now).await
+}
+
+static OWN: Text = Text::new("UPDATE buckets SET state = 0 WHERE id = ? AND state = 4");
+
+pub(super) async fn own(session: &mut Session, id: MoveId) -> Result<(), Fault> {
+    let buckets = of_move(session, id).await?.iter().map(|row| row.bucket).collect();
+    lock(session, buckets).await?;
+    session.execute(&OWN, vec![Value::Int(id.0)]).await
+}
+
+/// Groups rows by what keeps them from being cleared: how long the move's buckets are gone, in milliseconds, the shortest time.
+pub(super) fn gone_for(rows: &[BucketRow]) -> i64 {
+    let by_bucket: BTreeMap<i64, i64> = rows.iter().map(|row| (row.bucket, -row.remaining)).collect();
+    by_bucket.into_values().min().unwrap_or(i64::MAX)
+}
