@@ -3,8 +3,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Conversation, Conversations, Cursor, CursorAck, Cursors, Epochs, Found, Head, Intent, IntentId,
-    NodeLease, Nodes, Outbox, Page, Part, Pending, Placed, Post, Read, Shard, Store, StoreError, Timelines,
+    Bucket, Buckets, Conversation, Conversations, CopyLimits, CopyOut, CopyPage, Cursor, CursorAck, Cursors,
+    Epochs, Found, Head, Intent, IntentId, Mark, MoveId, MovedRow, MovingBucket, NodeLease, Nodes, Outbox,
+    Page, Part, Pending, Placed, Post, Read, Shard, Store, StoreError, StoredMap, Tally, Timelines,
 };
 use crate::id::{MsgId, StoreEpoch, Uid, Version};
 use crate::message::{SendKey, TimelineId};
@@ -131,6 +132,74 @@ impl<L: ShardLayer> Outbox for L {
 
     async fn settle(&self, settled: Vec<(IntentId, Version)>) -> Result<(), StoreError> {
         ShardLayer::settle(self, settled).await
+    }
+}
+
+/// Moves go through to the database: a layer is about what a server asks.
+#[async_trait]
+impl<L: ShardLayer> Buckets for L {
+    async fn bucket_map(&self) -> Result<Option<StoredMap>, StoreError> {
+        self.inner_shard().bucket_map().await
+    }
+
+    async fn put_bucket_map(&self, map: StoredMap) -> Result<bool, StoreError> {
+        self.inner_shard().put_bucket_map(map).await
+    }
+
+    async fn next_move(&self) -> Result<MoveId, StoreError> {
+        self.inner_shard().next_move().await
+    }
+
+    async fn moving_buckets(&self) -> Result<Vec<MovingBucket>, StoreError> {
+        self.inner_shard().moving_buckets().await
+    }
+
+    async fn index_buckets(&self, limit: usize) -> Result<bool, StoreError> {
+        self.inner_shard().index_buckets(limit).await
+    }
+
+    async fn depart(&self, id: MoveId, buckets: Vec<Bucket>, to: u16) -> Result<(), StoreError> {
+        self.inner_shard().depart(id, buckets, to).await
+    }
+
+    async fn arrive(&self, id: MoveId, buckets: Vec<Bucket>, to: u16) -> Result<(), StoreError> {
+        self.inner_shard().arrive(id, buckets, to).await
+    }
+
+    async fn clear(&self, id: MoveId, limit: usize) -> Result<bool, StoreError> {
+        self.inner_shard().clear(id, limit).await
+    }
+
+    async fn mark(&self, id: MoveId) -> Result<Mark, StoreError> {
+        self.inner_shard().mark(id).await
+    }
+
+    async fn copy_out(&self, id: MoveId, ask: CopyOut, limits: CopyLimits) -> Result<CopyPage, StoreError> {
+        self.inner_shard().copy_out(id, ask, limits).await
+    }
+
+    async fn copy_in(&self, id: MoveId, rows: Vec<MovedRow>) -> Result<(), StoreError> {
+        self.inner_shard().copy_in(id, rows).await
+    }
+
+    async fn tally(&self, id: MoveId) -> Result<Tally, StoreError> {
+        self.inner_shard().tally(id).await
+    }
+
+    async fn fence(&self, id: MoveId, lease: Duration) -> Result<Mark, StoreError> {
+        self.inner_shard().fence(id, lease).await
+    }
+
+    async fn unfence(&self, id: MoveId) -> Result<(), StoreError> {
+        self.inner_shard().unfence(id).await
+    }
+
+    async fn release(&self, id: MoveId) -> Result<(), StoreError> {
+        self.inner_shard().release(id).await
+    }
+
+    async fn own(&self, id: MoveId) -> Result<(), StoreError> {
+        self.inner_shard().own(id).await
     }
 }
 

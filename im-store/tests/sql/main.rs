@@ -88,7 +88,7 @@ async fn the_store_in_postgresql_conforms_as_one_database_of_several() {
 
 async fn conforms_when_buckets_move(kind: Kind) {
     let report = run_buckets_suite(|| SqlPair::new(kind)).await;
-    report.record(kind.server(), "buckets");
+    report.record(&kind.server(), "buckets");
     assert!(report.passed(), "{report}");
     assert!(report.not_tried.is_empty(), "{report}");
     assert!(report.cases >= 20, "{report}");

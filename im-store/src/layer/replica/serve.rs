@@ -4,8 +4,9 @@ use async_trait::async_trait;
 use im_core::id::{MsgId, StoreEpoch, Uid, Version};
 use im_core::message::{SendKey, TimelineId};
 use im_core::storage::{
-    Conversation, Conversations, Cursor, CursorAck, Cursors, Epochs, Found, Head, Intent, IntentId,
-    NodeLease, Nodes, Outbox, Page, Part, Pending, Placed, Post, Read, Shard, Store, StoreError, Timelines,
+    Bucket, Buckets, Conversation, Conversations, CopyLimits, CopyOut, CopyPage, Cursor, CursorAck, Cursors,
+    Epochs, Found, Head, Intent, IntentId, Mark, MoveId, MovedRow, MovingBucket, NodeLease, Nodes, Outbox,
+    Page, Part, Pending, Placed, Post, Read, Shard, Store, StoreError, StoredMap, Tally, Timelines,
 };
 use im_core::time::Timestamp;
 
@@ -96,5 +97,73 @@ impl<P: Shard + ?Sized> Outbox for ReplicatedStore<P> {
 
     async fn settle(&self, settled: Vec<(IntentId, Version)>) -> Result<(), StoreError> {
         self.primary.settle(settled).await
+    }
+}
+
+/// Moves are the primary's. What a replica says of a bucket that is gone is what was true, as it is of a timeline that grows.
+#[async_trait]
+impl<P: Shard + ?Sized> Buckets for ReplicatedStore<P> {
+    async fn bucket_map(&self) -> Result<Option<StoredMap>, StoreError> {
+        self.primary.bucket_map().await
+    }
+
+    async fn put_bucket_map(&self, map: StoredMap) -> Result<bool, StoreError> {
+        self.primary.put_bucket_map(map).await
+    }
+
+    async fn next_move(&self) -> Result<MoveId, StoreError> {
+        self.primary.next_move().await
+    }
+
+    async fn moving_buckets(&self) -> Result<Vec<MovingBucket>, StoreError> {
+        self.primary.moving_buckets().await
+    }
+
+    async fn index_buckets(&self, limit: usize) -> Result<bool, StoreError> {
+        self.primary.index_buckets(limit).await
+    }
+
+    async fn depart(&self, id: MoveId, buckets: Vec<Bucket>, to: u16) -> Result<(), StoreError> {
+        self.primary.depart(id, buckets, to).await
+    }
+
+    async fn arrive(&self, id: MoveId, buckets: Vec<Bucket>, to: u16) -> Result<(), StoreError> {
+        self.primary.arrive(id, buckets, to).await
+    }
+
+    async fn clear(&self, id: MoveId, limit: usize) -> Result<bool, StoreError> {
+        self.primary.clear(id, limit).await
+    }
+
+    async fn mark(&self, id: MoveId) -> Result<Mark, StoreError> {
+        self.primary.mark(id).await
+    }
+
+    async fn copy_out(&self, id: MoveId, ask: CopyOut, limits: CopyLimits) -> Result<CopyPage, StoreError> {
+        self.primary.copy_out(id, ask, limits).await
+    }
+
+    async fn copy_in(&self, id: MoveId, rows: Vec<MovedRow>) -> Result<(), StoreError> {
+        self.primary.copy_in(id, rows).await
+    }
+
+    async fn tally(&self, id: MoveId) -> Result<Tally, StoreError> {
+        self.primary.tally(id).await
+    }
+
+    async fn fence(&self, id: MoveId, lease: Duration) -> Result<Mark, StoreError> {
+        self.primary.fence(id, lease).await
+    }
+
+    async fn unfence(&self, id: MoveId) -> Result<(), StoreError> {
+        self.primary.unfence(id).await
+    }
+
+    async fn release(&self, id: MoveId) -> Result<(), StoreError> {
+        self.primary.release(id).await
+    }
+
+    async fn own(&self, id: MoveId) -> Result<(), StoreError> {
+        self.primary.own(id).await
     }
 }
