@@ -105,12 +105,12 @@ mod servers {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn buckets_move_between_two_databases_of_mariadb_under_load() {
-        move_under_load(Servers::of(&[Kind::MySql, Kind::MySql]), 3, 200).await;
+        move_under_load(Servers::of(&[Kind::MySql, Kind::MySql]), 2, 200).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn buckets_move_from_mariadb_to_postgresql_and_back_under_load() {
-        move_under_load(Servers::of(&[Kind::MySql, Kind::Postgres]), 3, 200).await;
+        move_under_load(Servers::of(&[Kind::MySql, Kind::Postgres]), 2, 200).await;
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -120,9 +120,9 @@ mod servers {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_mover_between_servers_that_dies_is_made_good_by_running_it_again() {
-        // One call in eleven: each run waits for what is gone to be cleared.
+        // One call in sixteen: each run waits for what is gone to be cleared.
         let servers = || Servers::of(&[Kind::MySql, Kind::Postgres]);
-        let calls = every_call(servers, How::KilledAfter, 11).await;
+        let calls = every_call(servers, How::KilledAfter, 16).await;
         assert!(calls > 20, "{calls} calls");
     }
 }
