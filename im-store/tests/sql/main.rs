@@ -9,6 +9,7 @@ mod network;
 #[path = "../sqlite/posts.rs"]
 #[allow(dead_code)]
 mod posts;
+mod standby;
 mod traffic;
 
 use bench::{Kind, SqlBench, SqlPair};
