@@ -7,7 +7,7 @@ use std::time::Duration;
 use im_core::id::{DeviceId, Version};
 use im_core::storage::{Bucket, CursorAck, Cursors, Placed, Post, Shard, Store, StoreErrorKind, Timelines};
 use im_store::layer::sharding::{
-    MoveError, MoveLimits, MoveReport, Mover, ShardedStore, SweepLimits, Sweeper,
+    MoveError, MoveLimits, MoveReport, Mover, OpenError, ShardedStore, SweepLimits, Sweeper,
 };
 
 use crate::bench::{Databases, Memory};
@@ -283,6 +283,17 @@ async fn a_half_that_waits_for_a_bucket_is_delivered_when_that_comes_to_its_send
     assert_eq!(pending(&open).await, 0);
     let placed = store.append(vec![post]).await.remove(0).unwrap();
     assert_eq!((placed.home, placed.copy, placed.repeated), (Version(1), Some(Version(1)), true));
+}
+
+#[tokio::test]
+async fn databases_in_another_order_than_before_are_refused() {
+    let mut databases = Memory::new(3).open().await;
+    server(&databases).await;
+    databases.swap(0, 2);
+    let refused = ShardedStore::open(databases.clone(), RealTime::new()).await;
+    assert!(matches!(refused, Err(OpenError::NotFirst(2))), "{refused:?}");
+    databases.swap(0, 2);
+    server(&databases).await;
 }
 
 #[tokio::test]

@@ -75,6 +75,11 @@ pub enum OpenError {
     /// The map does not fit the databases.
     #[error(transparent)]
     Map(#[from] MapError),
+    /// The database with this place in the list is the first one of others, and keeps their map: the list has another order than before.
+    #[error(
+        "database {0} keeps the map, so it has to be the first: name the databases in the order in which they were first opened"
+    )]
+    NotFirst(usize),
     /// A database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -92,6 +97,11 @@ impl ShardedStore {
         let even = BucketMap::even(databases.len())?;
         let mut store = Self::new(databases, even)?;
         store.clock = Some(clock);
+        for (place, database) in store.databases.iter().enumerate().skip(1) {
+            if database.bucket_map().await?.is_some() {
+                return Err(OpenError::NotFirst(place));
+            }
+        }
         let map = store.stored_map().await?;
         store.map = RwLock::new(Arc::new(map));
         store.refresh().await?;
