@@ -3,6 +3,7 @@ use std::io;
 use super::location::OpenError;
 use im_core::storage::StoreError;
 use im_core::transfer::{CopyError, VerifyError};
+use im_store::layer::sharding::MoveError;
 
 use super::location::Location;
 
@@ -33,6 +34,12 @@ pub(super) enum Failure {
     Write(#[source] StoreError),
     #[error("{0} is several databases: copy, verify and stat take one at a time, by its own name")]
     Several(Location),
+    #[error("{0} is one database: buckets are moved between those of sharded:FILE")]
+    One(Location),
+    #[error("not all buckets are moved; each is where it was or where it is to be, and served. Run it again")]
+    Move(#[source] MoveError),
+    #[error("interrupted. Each bucket is where it was or where it is to be, and served. Run it again")]
+    MoveInterrupted,
     #[error("the stores are different")]
     Different,
     #[error("cannot write to standard output")]
@@ -43,6 +50,6 @@ pub(super) enum Failure {
 
 impl Failure {
     pub(super) fn is_interruption(&self) -> bool {
-        matches!(self, Self::CopyInterrupted(_) | Self::Interrupted)
+        matches!(self, Self::CopyInterrupted(_) | Self::Interrupted | Self::MoveInterrupted)
     }
 }

@@ -48,7 +48,7 @@ pub(crate) enum OpenError {
     #[error(transparent)]
     Databases(#[from] DatabasesError),
     #[error(transparent)]
-    Map(#[from] im_store::layer::sharding::MapError),
+    Sharded(#[from] im_store::layer::sharding::OpenError),
     #[error("cannot open {0}")]
     Database(Location, #[source] Box<OpenError>),
     #[error("{0} is several databases already")]

@@ -1,5 +1,6 @@
-//! `im-standalone store …`: copies a stopped store into another, compares two, says what one holds, raises its epoch.
+//! `im-standalone store …`: copies a stopped store into another, compares two, says what one holds, raises its epoch; and moves buckets while servers run.
 
+mod buckets;
 mod bump_epoch;
 mod copy;
 mod failure;
@@ -25,7 +26,7 @@ pub(crate) struct StoreArgs {
 }
 
 /// A store is named by its kind and its place: log:DIR, sqlite:FILE, the URL of a database, or sharded:FILE for several of them. No server may be running
-/// on it.
+/// on it, but for `buckets` and `move`.
 #[derive(Debug, Subcommand)]
 enum StoreCommand {
     /// Copies a store into a new one, of whatever kind, and compares the two.
@@ -66,6 +67,25 @@ enum StoreCommand {
         /// The store. Of several databases, the first one keeps the epoch.
         store: Location,
     },
+    /// Says which of several databases keeps which buckets, a line each, also while servers run.
+    Buckets {
+        /// The store: sharded:FILE.
+        store: Location,
+    },
+    /// Moves buckets of users and groups to another of several databases, while servers run.
+    ///
+    /// To add a database, write it at the end of the file, restart the servers one by one, and then move buckets to it. Writes to a bucket
+    /// wait for less than a second. If it fails or is interrupted, every bucket is where it was or where it is to be: run it again.
+    Move {
+        /// The store: sharded:FILE.
+        store: Location,
+        /// The database, by its place in the file, from 0.
+        #[arg(long, value_name = "PLACE")]
+        to: usize,
+        /// Which of the 4096 buckets, as numbers and ranges: 0-63,100.
+        #[arg(long, value_name = "BUCKETS")]
+        buckets: buckets::Buckets,
+    },
 }
 
 /// Two stores answer differently.
@@ -83,6 +103,8 @@ pub(crate) async fn run(args: &StoreArgs) -> ExitCode {
         StoreCommand::Stat { store } => stat::run(store).await,
         StoreCommand::Migrate { store } => migrate(store).await,
         StoreCommand::BumpEpoch { store } => bump_epoch::run(store).await,
+        StoreCommand::Buckets { store } => buckets::list(store).await,
+        StoreCommand::Move { store, to, buckets } => buckets::relocate(store, buckets, *to).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,7 +7,7 @@ use figment::Figment;
 use figment::error::Kind;
 use figment::providers::{Format as _, Toml};
 use im_core::storage::Store;
-use im_store::layer::sharding::{BucketMap, ShardedStore, SweepLimits, Sweeper};
+use im_store::layer::sharding::{ShardedStore, SweepLimits, Sweeper};
 use im_transport::clock::SystemClock;
 use serde::Deserialize;
 use tokio::task::JoinHandle;
@@ -33,25 +33,35 @@ pub(crate) enum DatabasesError {
 /// An open store over several databases.
 pub(crate) struct Sharded {
     store: Arc<ShardedStore>,
+    names: Vec<Location>,
     databases: Vec<Single>,
     sweeper: Option<JoinHandle<()>>,
 }
 
 impl Sharded {
-    /// Opens every database that the file names, and shares the owners among them evenly.
+    /// Opens every database that the file names. The first time the owners are shared among them evenly.
     pub(super) async fn open(file: &Path) -> Result<Self, OpenError> {
+        let names = read(file)?;
         let mut databases = Vec::new();
         let mut shards = Vec::new();
-        for location in read(file)? {
+        for location in &names {
             tracing::info!(database = %location, "opens");
             let of = |error| OpenError::Database(location.clone(), Box::new(error));
             let database = location.serve_single().await.map_err(of)?;
             shards.extend(database.shard());
             databases.push(database);
         }
-        let map = BucketMap::even(shards.len())?;
-        let store = Arc::new(ShardedStore::new(shards, map)?);
-        Ok(Self { store, databases, sweeper: None })
+        let store = Arc::new(ShardedStore::open(shards, Arc::new(SystemClock::new())).await?);
+        Ok(Self { store, names, databases, sweeper: None })
+    }
+
+    pub(super) fn store(&self) -> &Arc<ShardedStore> {
+        &self.store
+    }
+
+    /// The databases, in the order of the file.
+    pub(super) fn names(&self) -> &[Location] {
+        &self.names
     }
 
     pub(super) fn shared(&self) -> Arc<dyn Store> {

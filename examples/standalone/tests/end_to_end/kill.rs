@@ -138,11 +138,17 @@ impl Sender {
     }
 
     /// Waits until so many messages are acked.
-    fn wait_for(&mut self, acks: usize) {
+    pub(crate) fn wait_for(&mut self, acks: usize) {
         while self.seen.len() < acks {
             let ack = self.acks.recv_timeout(PATIENCE).expect("alice's client goes on by itself");
             self.seen.push(ack);
         }
+    }
+
+    /// Whether messages are still to be acked.
+    pub(crate) fn is_busy(&mut self) -> bool {
+        self.seen.extend(self.acks.try_iter());
+        self.seen.len() < TEXT.lines().count()
     }
 
     /// Waits for the end, and compares the acks with the text: each line was acked once.

@@ -4,11 +4,12 @@
 //! What was in flight comes from a seed, which a failure names: `IM_SEED=… cargo test -p im-standalone --test end_to_end sharded`.
 
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use im_core::id::Uid;
-use im_core::storage::{Bucket, IntentId, Outbox as _, Pending};
+use im_core::storage::{Bucket, Buckets as _, IntentId, Outbox as _, Pending};
 use im_proto::CmdId;
 use im_proto::v1::{C2cRequest, C2cResponse, PullMsg, SyncRequest, SyncResponse};
 use im_store::layer::sharding::BucketMap;
@@ -18,9 +19,9 @@ use prost::Message as _;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use super::kill::{Chance, seed};
+use super::kill::{Chance, Sender, assert_has_everything, received, seed};
 use super::links::Link;
-use super::programs::{Server, free_port, tokens};
+use super::programs::{STANDALONE, Server, free_port, tokens};
 
 const ROUNDS: u64 = 5;
 
@@ -29,6 +30,9 @@ const SWEPT: Duration = Duration::from_secs(30);
 
 /// How long a half that was stored when the other database stalled may take to show.
 const SHOWS: Duration = Duration::from_millis(300);
+
+/// How long a move may take on a machine that does much else.
+const MOVED: Duration = Duration::from_secs(60);
 
 /// Stalls of which one comes between two halves.
 const STALLS: usize = 60;
@@ -69,6 +73,23 @@ impl Databases {
     pub(crate) fn user_in(&self, place: usize, name: &str) -> String {
         let mut names = (0..).map(|number| format!("{name}-{number}"));
         names.find(|name| self.of(name) == place).unwrap()
+    }
+
+    /// How often buckets have moved.
+    fn moves(&self) -> i64 {
+        let map = self.runtime.block_on(self.stores[0].bucket_map()).unwrap();
+        map.map_or(0, |map| map.version - 1)
+    }
+
+    /// Begins to move a user's bucket, as an operator does.
+    fn start_move(&self, user: &str, to: usize) -> Child {
+        let bucket = Bucket::of_user(&Uid::new(user).unwrap()).number();
+        Command::new(STANDALONE)
+            .args(["store", "move", &self.store(), "--to", &to.to_string(), "--buckets", &bucket.to_string()])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
     }
 
     /// How many first halves in this database wait for their second ones.
@@ -129,6 +150,38 @@ fn a_kill_between_the_two_halves_of_messages_loses_doubles_and_reorders_none() {
             assert!(delivered.len() > answered, "a half was stored");
             pair.assert_delivered_once(&server, &answers, &delivered);
         }
+    }
+}
+
+/// The writer goes one way and the reader the other, one after the other, with the server in between that knows of neither.
+#[test]
+fn a_text_survives_moves_of_its_writer_and_its_reader() {
+    let databases = Databases::start();
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path(), &databases, &format!("127.0.0.1:{}", free_port()));
+    let home = databases.of("alice");
+    let there = databases.user_in(1 - home, "bob");
+    let mut alice = Sender::start(folder.path(), &server.address, &there, 1);
+    alice.wait_for(20);
+    let mut movers = Vec::new();
+    for (number, (user, to)) in (1..).zip([("alice", 1 - home), (&*there, home)]) {
+        let since = Instant::now();
+        movers.push(databases.start_move(user, to));
+        while databases.moves() < number {
+            assert!(since.elapsed() < MOVED, "{user} does not move");
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert!(alice.is_busy(), "{user} moves while messages are sent");
+    }
+    for mover in movers {
+        let output = mover.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        println!("{said}");
+        assert!(output.status.success() && said.starts_with("moved buckets=1 timelines=1 "), "{said}");
+    }
+    alice.finish();
+    for device in [["phone", "1"], ["desk", "3"]] {
+        assert_has_everything(&received(folder.path(), &server.address, &there, device));
     }
 }
 
