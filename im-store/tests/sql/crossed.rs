@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures::future::join_all;
-use im_core::storage::{Store, Timelines as _};
+use im_core::storage::{Bucket, Buckets as _, Store, Timelines as _};
 use im_store::sql::{SqlOptions, SqlStore};
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection, Row};
 
@@ -155,4 +155,40 @@ async fn an_append_that_loses_a_deadlock_in_mariadb_is_tried_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_append_that_loses_a_deadlock_in_postgresql_is_tried_again() {
     deadlock(Kind::Postgres).await;
+}
+
+/// A mover is stopped while it removes rows, and a later move takes its buckets over: what that one copies in is not removed by the first when it goes on.
+async fn taken_over(kind: Kind) {
+    let url = database(kind, "cleared");
+    let store = Arc::new(SqlStore::open(&*url).await.unwrap());
+    store.append(vec![direct("alice", "alice", 1, 10)]).await.remove(0).unwrap();
+    let (early, late) = (store.next_move().await.unwrap(), store.next_move().await.unwrap());
+    let buckets = vec![Bucket::of_user(&crate::posts::uid("alice"))];
+    store.arrive(early, buckets.clone(), 1).await.unwrap();
+    let mut other = Other::enter(kind, &url).await;
+    other.run("SELECT * FROM entries FOR UPDATE").await;
+    let clear = tokio::spawn({
+        let store = store.clone();
+        async move { store.clear(early, 100).await }
+    });
+    other.until_one_waits().await;
+    let mut arrive = tokio::spawn({
+        let store = store.clone();
+        async move { store.arrive(late, buckets, 1).await }
+    });
+    let arrived = tokio::time::timeout(std::time::Duration::from_millis(300), &mut arrive).await;
+    assert!(arrived.is_err(), "the later move waits for the rows to be removed: {arrived:?}");
+    other.run("COMMIT").await;
+    clear.await.unwrap().unwrap();
+    arrive.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_in_mariadb_that_is_taken_over_removes_nothing_of_the_later_one() {
+    taken_over(Kind::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_in_postgresql_that_is_taken_over_removes_nothing_of_the_later_one() {
+    taken_over(Kind::Postgres).await;
 }

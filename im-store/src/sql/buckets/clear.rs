@@ -9,7 +9,7 @@ use super::super::Fault;
 use super::super::driver::{Column, Row, Session, Value};
 use super::super::halves;
 use super::super::statement::{Both, Keyed, Text};
-use super::state::{gone_for, of_move};
+use super::state::{gone_for, hold_move};
 
 /// A place: an owner and a version.
 type At = (i64, i64);
@@ -20,7 +20,8 @@ pub(super) async fn clear(
     limit: usize,
     grace: Duration,
 ) -> Result<bool, Fault> {
-    let rows = of_move(session, id).await?;
+    // What is found is removed a statement later: meanwhile no other move may take the buckets over, and copy rows to the same places.
+    let rows = hold_move(session, id).await?;
     let elsewhere = |state| matches!(state, Some(BucketState::Gone | BucketState::Arriving));
     if rows.is_empty() || rows.iter().any(|row| !elsewhere(row.state)) {
         return Ok(true);

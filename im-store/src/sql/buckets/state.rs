@@ -169,6 +169,16 @@ pub(super) async fn of_move(session: &mut Session, id: MoveId) -> Result<Vec<Buc
     rows.iter().map(BucketRow::of).collect()
 }
 
+/// The same, which nobody changes until the transaction ends.
+pub(super) async fn hold_move(session: &mut Session, id: MoveId) -> Result<Vec<BucketRow>, Fault> {
+    let buckets: BTreeSet<i64> = of_move(session, id).await?.iter().map(|row| row.bucket).collect();
+    let rows = session.find(&SHARED, vec![Column::ints(buckets.into_iter())]).await?;
+    let mut rows = rows.iter().map(BucketRow::of).collect::<Result<Vec<_>, _>>()?;
+    // Another move may have taken some since they were found.
+    rows.retain(|row| row.id == id);
+    Ok(rows)
+}
+
 async fn lock(session: &mut Session, buckets: BTreeSet<i64>) -> Result<Vec<BucketRow>, Fault> {
     let rows = session.find(&LOCKED, vec![Column::ints(buckets.into_iter())]).await?;
     rows.iter().map(BucketRow::of).collect()
