@@ -102,6 +102,18 @@ async fn a_replica_that_is_behind_is_left_alone_for_a_moment() {
     assert_eq!(replica.reads.load(Ordering::SeqCst), 1);
 }
 
+/// Whoever asks behind the end says that there is something: anybody may say it.
+#[tokio::test]
+async fn a_reader_who_claims_too_much_does_not_keep_others_from_the_replicas() {
+    let limits = ReplicaLimits::with(|limits| limits.behind = Duration::from_secs(60));
+    let (_primary, _replica, store) = with_twenty(limits).await;
+    for after in [20, 1_000, i64::MAX] {
+        assert_eq!(versions(&page(&store, read(after, Some(after))).await), [0; 0]);
+    }
+    assert_eq!(versions(&page(&store, read(0, Some(20))).await), [1, 2, 3]);
+    assert_eq!(store.counts().replicas[0].served, 1);
+}
+
 #[tokio::test]
 async fn a_replica_that_hangs_costs_a_reader_its_deadline_and_no_more() {
     let limits = ReplicaLimits::with(|limits| limits.deadline = Duration::from_millis(100));

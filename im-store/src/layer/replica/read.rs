@@ -144,7 +144,8 @@ fn suits_replica(read: &Read) -> bool {
 fn judge(read: &Read, page: &Page) -> Outcome {
     let contiguous = page.entries.windows(2).all(|pair| pair[0].version.next() == pair[1].version);
     match (page.entries.first(), page.entries.last()) {
-        _ if read.least.is_some_and(|least| page.head < least) => Outcome::Behind,
+        // That the timeline reaches to where it asks is the reader's own word, which is not held against a replica.
+        _ if read.least.is_some_and(|least| page.head < least && read.after < least) => Outcome::Behind,
         _ if !contiguous => Outcome::Failed,
         (Some(first), Some(last)) if last.version < page.head => {
             // Above a floor, or with a hole: the primary knows where the timeline begins.
