@@ -34,7 +34,7 @@ impl Wanted {
         let after = read.after.0.max(0).max(head.floor.0);
         let until = read.until.map_or(head.head.0, |until| until.0.min(head.head.0));
         let limit = i64::try_from(read.limit.max(1)).unwrap_or(i64::MAX);
-        Self { after, count: (until - after).clamp(0, limit) }
+        Self { after, count: until.saturating_sub(after).clamp(0, limit) }
     }
 }
 
@@ -126,5 +126,6 @@ mod tests {
         assert_eq!(wanted(15, Some(99), usize::MAX), (15, 5));
         assert_eq!(wanted(20, None, 5).1, 0);
         assert_eq!(wanted(99, Some(-1), 5).1, 0);
+        assert_eq!(wanted(i64::MAX, Some(i64::MIN), 5).1, 0);
     }
 }
