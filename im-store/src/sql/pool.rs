@@ -115,7 +115,8 @@ impl<C: Connection + 'static> Connections<C> {
             match (self.dial)().await {
                 Err(error) if is_not_now(&error) => {
                     let part = jitter.hash_one(wait) % 1_000;
-                    tokio::time::sleep(wait * u32::try_from(part).unwrap_or(0) / 1_000).await;
+                    // Half at least: the part of the longest wait is the same each time, and may be next to nothing.
+                    tokio::time::sleep(wait / 2 + wait / 2 * u32::try_from(part).unwrap_or(0) / 1_000).await;
                     wait = (wait * 2).min(LONGEST_WAIT);
                 }
                 outcome => return Ok(outcome?),
@@ -203,5 +204,35 @@ impl<C> Deref for Held<C> {
 impl<C> DerefMut for Held<C> {
     fn deref_mut(&mut self) -> &mut C {
         &mut self.connection
+    }
+}
+
+#[cfg(all(test, feature = "postgres"))]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use futures::FutureExt as _;
+    use sqlx::postgres::PgConnection;
+
+    use super::*;
+
+    /// How often a connection is tried within two seconds.
+    async fn tries() -> u32 {
+        let tries = Arc::new(AtomicU32::new(0));
+        let counted = tries.clone();
+        let refused: Dial<PgConnection> = Box::new(move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            async { Err(sqlx::Error::Io(ErrorKind::ConnectionRefused.into())) }.boxed()
+        });
+        let taken = Connections::new(1, Duration::from_secs(2), refused).take().await;
+        assert!(matches!(taken, Err(Fault::DeadlinePassed)));
+        tries.load(Ordering::SeqCst)
+    }
+
+    #[tokio::test]
+    async fn a_server_that_refuses_is_not_stormed_whatever_the_dice_say() {
+        let tries = futures::future::join_all((0..200).map(|_| tries())).await;
+        // 10, 20, 40, 80, 160 and 250 ms at least.
+        assert!(tries.iter().all(|tries| *tries <= 15), "{tries:?}");
     }
 }
