@@ -89,7 +89,8 @@ impl ShardedStore {
     /// A store over `databases`, by the map that is kept in the first of them. If none is kept there, an even one is stored. The store follows the map:
     /// while buckets move, calls that concern them wait for a moment, and then go where they are.
     ///
-    /// All servers name the same databases in the same order; new ones come at the end, and get what a [`Mover`] moves to them.
+    /// All servers name the same databases in the same order; new ones come at the end, and get what a [`Mover`] moves to them. Databases that were served by a
+    /// [fixed map](Self::new) keep none: open them once without new ones, so that the even map is that of what they hold, before the list grows.
     ///
     /// # Errors
     /// [`OpenError`].
