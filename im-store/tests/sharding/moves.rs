@@ -325,3 +325,20 @@ async fn a_call_that_waits_for_a_fence_ends_with_an_error_to_try_again() {
     moved(&store, &[alice], 1 - store.map().database(alice)).await;
     store.append(vec![direct("alice", "alice", 1)]).await.remove(0).unwrap();
 }
+
+/// A database that never answers keeps nobody waiting for a bucket of another one.
+#[tokio::test]
+async fn a_call_that_waits_for_a_fence_ends_also_if_another_database_hangs() {
+    let memory = Memory::new(2).open().await;
+    // The first call is made when the store is opened.
+    let hangs = Faulty::new(memory[1].clone(), Fault::at(1, How::KilledBefore));
+    let store = server(&[memory[0].clone(), Arc::new(hangs)]).await;
+    let mut names = (0..).map(|n| format!("user {n}"));
+    let name = names.find(|name| store.map().database_of(&user(name)) == 0).unwrap();
+    let id = memory[0].next_move().await.unwrap();
+    memory[0].depart(id, vec![Bucket::of(&user(&name))], 1).await.unwrap();
+    memory[0].fence(id, Duration::from_secs(1)).await.unwrap();
+    let append = store.append(vec![direct(&name, &name, 1)]);
+    let answer = tokio::time::timeout(Duration::from_secs(20), append).await.unwrap().remove(0);
+    assert_eq!(answer.unwrap_err().kind(), StoreErrorKind::Moved);
+}

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{Either, join_all, select};
 use im_core::ports::Clock;
 use im_core::storage::{Bucket, BucketState, MoveId, MovingBucket, StoreError, StoreErrorKind, StoredMap};
 use im_core::time::Tick;
@@ -44,8 +45,11 @@ impl ShardedStore {
             return false;
         }
         let before = self.map().version();
-        if let Err(error) = self.refresh().await {
-            tracing::warn!(%error, "the map of buckets cannot be loaded");
+        // A database that is away may be one that the call does not need.
+        match select(pin!(self.refresh()), clock.sleep_until(patience.until)).await {
+            Either::Left((Ok(()), _)) => {}
+            Either::Left((Err(error), _)) => tracing::warn!(%error, "the map of buckets cannot be loaded"),
+            Either::Right(_) => return false,
         }
         if self.map().version() == before {
             patience.wait(&**clock).await;
