@@ -240,7 +240,8 @@ impl Session {
                            SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
                 self.run(set).await
             }
-            _ => Ok(()),
+            #[cfg(feature = "mysql")]
+            Link::MySql(_) => Ok(()),
         }
     }
 
