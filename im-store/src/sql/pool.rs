@@ -79,16 +79,16 @@ impl<C: Connection + 'static> Connections<C> {
 
     /// A connection, when there is one.
     pub(super) async fn take(&self) -> Result<Held<C>, Fault> {
-        let taken = tokio::time::timeout(self.patience, self.ready_or_new());
+        let taken = tokio::time::timeout(self.patience, self.ready_or_new(Instant::now() + self.patience));
         taken.await.unwrap_or(Err(Fault::DeadlinePassed))
     }
 
-    async fn ready_or_new(&self) -> Result<Held<C>, Fault> {
+    async fn ready_or_new(&self, until: Instant) -> Result<Held<C>, Fault> {
         let permit = self.permits.clone().acquire_owned().await.map_err(|_| Fault::Closed)?;
         // Who has a permit finds one that is ready, or room for another.
         let (connection, opened) = match self.ready().await {
             Some(ready) => (ready.connection, ready.opened),
-            None => (self.dial().await?, Instant::now()),
+            None => (self.dial(until).await?, Instant::now()),
         };
         Ok(Held { connection, opened, shared: self.shared.clone(), permit })
     }
@@ -108,12 +108,12 @@ impl<C: Connection + 'static> Connections<C> {
         }
     }
 
-    /// A new one, as soon as the server takes it.
-    async fn dial(&self) -> Result<C, Fault> {
+    /// A new one, as soon as the server takes it. If it does not in time, the error is what the server said, which tells more than that the time is over.
+    async fn dial(&self, until: Instant) -> Result<C, Fault> {
         let (mut wait, jitter) = (FIRST_WAIT, RandomState::new());
         loop {
             match (self.dial)().await {
-                Err(error) if is_not_now(&error) => {
+                Err(error) if is_not_now(&error) && Instant::now() + wait < until => {
                     let part = jitter.hash_one(wait) % 1_000;
                     // Half at least: the part of the longest wait is the same each time, and may be next to nothing.
                     tokio::time::sleep(wait / 2 + wait / 2 * u32::try_from(part).unwrap_or(0) / 1_000).await;
@@ -225,7 +225,7 @@ mod tests {
             async { Err(sqlx::Error::Io(ErrorKind::ConnectionRefused.into())) }.boxed()
         });
         let taken = Connections::new(1, Duration::from_secs(2), refused).take().await;
-        assert!(matches!(taken, Err(Fault::DeadlinePassed)));
+        assert!(matches!(taken, Err(Fault::Driver(sqlx::Error::Io(_)))), "what the server said");
         tries.load(Ordering::SeqCst)
     }
 
