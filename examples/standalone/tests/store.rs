@@ -320,3 +320,28 @@ fn several_databases_are_migrated_and_neither_copied_nor_read_as_one() {
         assert!(err.contains(named) && !err.contains("opensesame"), "{text}: {err}");
     }
 }
+
+#[test]
+fn buckets_move_between_several_databases_and_their_order_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let names = |file, databases| std::fs::write(dir.path().join(file), databases).unwrap();
+    names("im.toml", "databases = [\"sqlite:a.db\", \"sqlite:b.db\"]");
+    names("swapped.toml", "databases = [\"sqlite:b.db\", \"sqlite:a.db\"]");
+    let moved = run(dir.path(), &["move", "sharded:im.toml", "--to", "1", "--buckets", "0-10,2047"]);
+    assert!(moved.0 == Some(0) && moved.1.starts_with("moved buckets=12 timelines=0 rows=0 "), "{moved:?}");
+    let (code, out, err) = run(dir.path(), &["buckets", "sharded:im.toml"]);
+    let expected = "database=0 buckets=2036 11-2046 sqlite:a.db\n\
+                    database=1 buckets=2060 0-10,2047-4095 sqlite:b.db\n";
+    assert_eq!((code, out.as_str()), (Some(0), expected), "{err}");
+    for (args, named) in [
+        (&["move", "sharded:im.toml", "--to", "2", "--buckets", "1"][..], "there is no 2"),
+        (&["move", "sqlite:a.db", "--to", "1", "--buckets", "1"], "sqlite:a.db is one database"),
+        (&["buckets", "sharded:none.toml"], "there is no store at sharded:none.toml"),
+        (&["buckets", "sharded:swapped.toml"], "database 1 keeps the map, so it has to be the first"),
+    ] {
+        let (code, out, err) = run(dir.path(), args);
+        assert_eq!((code, out.as_str()), (Some(1), ""), "{args:?}");
+        assert!(err.contains(named), "{args:?}: {err}");
+    }
+    assert_eq!(run(dir.path(), &["buckets", "sharded:im.toml"]).1, expected);
+}

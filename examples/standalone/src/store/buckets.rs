@@ -83,6 +83,11 @@ fn kept(map: &BucketMap, place: usize) -> Buckets {
 pub(super) async fn relocate(location: &Location, buckets: &Buckets, to: usize) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
     let sharded = open(location).await?;
+    let places = sharded.names().len();
+    if to >= places {
+        sharded.close().await;
+        return Err(Failure::NoSuchPlace(location.clone(), places, to));
+    }
     let mover = Mover::new(sharded.store().clone(), Arc::new(SystemClock::new()), MoveLimits::default());
     let moved = interrupts.stop(mover.move_buckets(&buckets.0, to, teller())).await;
     sharded.close().await;

@@ -36,6 +36,8 @@ pub(super) enum Failure {
     Several(Location),
     #[error("{0} is one database: buckets are moved between those of sharded:FILE")]
     One(Location),
+    #[error("{0} names {1} databases, numbered from 0: there is no {2}")]
+    NoSuchPlace(Location, usize, usize),
     #[error("not all buckets are moved; each is where it was or where it is to be, and served. Run it again")]
     Move(#[source] MoveError),
     #[error("interrupted. Each bucket is where it was or where it is to be, and served. Run it again")]
