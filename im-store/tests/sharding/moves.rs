@@ -330,8 +330,8 @@ async fn a_call_that_waits_for_a_fence_ends_with_an_error_to_try_again() {
 #[tokio::test]
 async fn a_call_that_waits_for_a_fence_ends_also_if_another_database_hangs() {
     let memory = Memory::new(2).open().await;
-    // The first call is made when the store is opened.
-    let hangs = Faulty::new(memory[1].clone(), Fault::at(1, How::KilledBefore));
+    // Two calls are made when the store is opened.
+    let hangs = Faulty::new(memory[1].clone(), Fault::at(2, How::KilledBefore));
     let store = server(&[memory[0].clone(), Arc::new(hangs)]).await;
     let mut names = (0..).map(|n| format!("user {n}"));
     let name = names.find(|name| store.map().database_of(&user(name)) == 0).unwrap();
