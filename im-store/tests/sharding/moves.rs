@@ -285,6 +285,47 @@ async fn a_half_that_waits_for_a_bucket_is_delivered_when_that_comes_to_its_send
     assert_eq!((placed.home, placed.copy, placed.repeated), (Version(1), Some(Version(1)), true));
 }
 
+/// A half waits in the first database for a bucket that the second one has just released to there; the mover has died.
+async fn released_to_where_a_half_waits() -> (Arc<ShardedStore>, [String; 2]) {
+    let open = Memory::with_clock(2, RealTime::new()).open().await;
+    let store = server(&open).await;
+    let name = |database| {
+        let mut names = (0..).map(|n| format!("user {n}"));
+        names.find(|name| store.map().database_of(&user(name)) == database).unwrap()
+    };
+    let (here, there) = (name(0), name(1));
+    let half = im_core::storage::Part::Home { post: direct(&here, &there, 1), taken: false };
+    open[0].append_parts(vec![half]).await.remove(0).unwrap();
+    let (id, buckets) = (open[0].next_move().await.unwrap(), vec![Bucket::of(&user(&there))]);
+    open[1].depart(id, buckets.clone(), 0).await.unwrap();
+    open[0].arrive(id, buckets, 0).await.unwrap();
+    open[1].fence(id, Duration::from_secs(60)).await.unwrap();
+    open[1].release(id).await.unwrap();
+    (store, [here, there])
+}
+
+async fn assert_in_order(store: &ShardedStore, there: &str) {
+    let msgids = crate::traffic::entries(store, user(there)).await;
+    let msgids: Vec<_> = msgids.into_iter().map(|entry| entry.message.msgid.0).collect();
+    assert_eq!(msgids, [1, 2]);
+}
+
+#[tokio::test]
+async fn what_was_left_halfway_is_not_overtaken_when_its_receiver_comes_to_its_sender() {
+    let (store, [here, there]) = released_to_where_a_half_waits().await;
+    store.refresh().await.unwrap();
+    store.append(vec![direct(&here, &there, 2)]).await.remove(0).unwrap();
+    assert_in_order(&store, &there).await;
+}
+
+#[tokio::test]
+async fn a_post_that_was_stored_in_one_half_when_its_receiver_came_to_its_sender_is_acknowledged() {
+    let (store, [here, there]) = released_to_where_a_half_waits().await;
+    let placed = store.append(vec![direct(&here, &there, 2)]).await.remove(0).unwrap();
+    assert_eq!((placed.home, placed.copy, placed.repeated), (Version(2), Some(Version(2)), false));
+    assert_in_order(&store, &there).await;
+}
+
 #[tokio::test]
 async fn databases_in_another_order_than_before_are_refused() {
     let mut databases = Memory::new(3).open().await;

@@ -123,7 +123,9 @@ impl ShardedStore {
         buckets: &[Bucket],
     ) -> Result<(), StoreError> {
         let unknown = || StoreError::new(StoreErrorKind::Corrupt, "own");
-        self.databases.get(usize::from(to)).ok_or_else(unknown)?.own(id).await?;
+        let place = usize::from(to);
+        self.databases.get(place).ok_or_else(unknown)?.own(id).await?;
+        self.deliver_halves_into(place, buckets).await;
         for _ in 0..MOST_TRIES {
             let map = self.load().await?;
             let left: Vec<_> =

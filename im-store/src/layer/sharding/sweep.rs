@@ -3,11 +3,16 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use im_core::id::Version;
+use im_core::id::{Uid, Version};
+use im_core::message::TimelineId;
 use im_core::ports::Clock;
-use im_core::storage::{Intent, IntentId, Part, Pending, StoreError};
+use im_core::storage::{Bucket, Intent, IntentId, Part, Pending, Post, StoreError};
 
 use super::ShardedStore;
+
+/// Intents that are looked at at a time when buckets come to where these wait, and so many times at most: nobody writes to the buckets meanwhile.
+const PAGE: usize = 1_024;
+const MOST_PAGES: usize = 16;
 
 /// How a [`Sweeper`] works.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,6 +171,49 @@ impl ShardedStore {
         }
         swept.failed = ids.len() - delivered.len() - swept.refused;
         (delivered, swept)
+    }
+
+    /// Delivers what waits in a database for these buckets, which have come there: before anybody stores whole posts to them, which wait for no intent.
+    pub(super) async fn deliver_halves_into(&self, database: usize, buckets: &[Bucket]) {
+        let mut after = IntentId::default();
+        for _ in 0..MOST_PAGES {
+            let asked = Pending::After(after);
+            match self.deliver_here(database, asked, |into| buckets.contains(&Bucket::of(into))).await {
+                Some(last) => after = last,
+                None => return,
+            }
+        }
+    }
+
+    /// The same of what the senders of these posts have stored in one half, if both of them are for one database by now.
+    pub(super) async fn deliver_halves_of(&self, posts: &[Post]) {
+        let map = self.map();
+        let mut senders: BTreeMap<usize, BTreeSet<Uid>> = BTreeMap::new();
+        for Post { message, .. } in posts {
+            senders.entry(map.database_of_user(&message.from)).or_default().insert(message.from.clone());
+        }
+        for (database, senders) in senders {
+            let asked = Pending::Of(senders.into_iter().collect());
+            self.deliver_here(database, asked, |into| map.database_of(into) == database).await;
+        }
+    }
+
+    /// Delivers a page of a database's intents in that database itself; gives the last one of the page. What fails waits for the sweeper.
+    async fn deliver_here(
+        &self,
+        database: usize,
+        asked: Pending,
+        is_here: impl Fn(&TimelineId) -> bool,
+    ) -> Option<IntentId> {
+        let here = &self.databases[database];
+        let mut page = here.intents(asked, PAGE).await.ok()?;
+        let last = page.last()?.id;
+        page.retain(|intent| is_here(&intent.into));
+        if !page.is_empty() {
+            let (delivered, _) = self.copy(database, page).await;
+            here.settle(delivered).await.ok()?;
+        }
+        Some(last)
     }
 }
 
