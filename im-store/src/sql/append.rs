@@ -32,6 +32,7 @@ impl SqlStore {
             let placed = place(&mut session, &parts, look).await;
             match session.end(placed).await {
                 Err(Fault::NewOwners(names)) => self.create_owners(names).await?,
+                Err(Fault::FencesOver(buckets)) => self.end_fences(buckets).await?,
                 Err(fault) if fault.is_twice() && !look => look = true,
                 Err(fault) if fault.is_conflict() => tries.wait(fault).await?,
                 outcome => return outcome,

@@ -60,6 +60,7 @@ impl SqlStore {
             let moved = move_cursors(&mut session, &acks).await;
             match session.end(moved).await {
                 Err(Fault::NewOwners(names)) => self.create_owners(names).await?,
+                Err(Fault::FencesOver(buckets)) => self.end_fences(buckets).await?,
                 Err(fault) if fault.is_conflict() => tries.wait(fault).await?,
                 outcome => return outcome,
             }

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use im_core::storage::{Misfit, StoreError, StoreErrorKind};
 
 /// Why a call failed.
@@ -21,6 +23,9 @@ pub(super) enum Fault {
     /// Buckets are not, or not any more, where their move says.
     #[error("the move or its fence is over, or another has taken it over")]
     LeaseLost,
+    /// The fences of these buckets are over, which has to be written down first.
+    #[error("{} fences are over", .0.len())]
+    FencesOver(BTreeSet<i64>),
     /// Buckets cannot be given away yet.
     #[error("messages of the buckets' senders have still to be delivered")]
     Pending,
@@ -49,7 +54,7 @@ impl Fault {
     pub(super) fn leaves_connection(&self) -> bool {
         match self {
             Self::Driver(error) => error.as_database_error().is_some(),
-            Self::BadRow(_) | Self::Misfit(_) | Self::NewOwners(_) => true,
+            Self::BadRow(_) | Self::Misfit(_) | Self::NewOwners(_) | Self::FencesOver(_) => true,
             Self::Moved | Self::LeaseLost | Self::Pending => true,
             Self::DeadlinePassed | Self::Closed => false,
         }

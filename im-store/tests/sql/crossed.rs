@@ -192,3 +192,32 @@ async fn a_move_in_mariadb_that_is_taken_over_removes_nothing_of_the_later_one()
 async fn a_move_in_postgresql_that_is_taken_over_removes_nothing_of_the_later_one() {
     taken_over(Kind::Postgres).await;
 }
+
+/// A fence that ended, behind which somebody wrote, and that a clock set back makes hold again.
+async fn clock_set_back(kind: Kind) {
+    let url = database(kind, "set_back");
+    let store = servers(&url, 1).await.remove(0);
+    let buckets = ["alice", "bob"].map(|name| Bucket::of(&crate::posts::user(name)));
+    let id = store.next_move().await.unwrap();
+    store.depart(id, buckets.to_vec(), 1).await.unwrap();
+    let lease = std::time::Duration::from_millis(300);
+    store.fence(id, lease).await.unwrap();
+    tokio::time::sleep(lease * 2).await;
+    store.append(vec![direct("alice", "alice", 1, 50)]).await.remove(0).unwrap();
+    let mut clock = Other::enter(kind, &url).await;
+    clock.run("UPDATE buckets SET until_ms = until_ms + 3600000").await;
+    clock.run("COMMIT").await;
+    let released = store.release(id).await;
+    assert_eq!(released.map_err(|error| error.kind()), Err(im_core::storage::StoreErrorKind::LeaseLost));
+    store.append(vec![direct("alice", "alice", 2, 50)]).await.remove(0).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fence_that_was_over_in_mariadb_does_not_hold_again_when_the_clock_is_set_back() {
+    clock_set_back(Kind::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fence_that_was_over_in_postgresql_does_not_hold_again_when_the_clock_is_set_back() {
+    clock_set_back(Kind::Postgres).await;
+}

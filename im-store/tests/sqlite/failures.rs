@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use im_core::storage::{StoreErrorKind, Timelines};
+use im_core::storage::{Bucket, Buckets as _, StoreErrorKind, Timelines};
 use im_store::sqlite::{SqliteOptions, SqliteStore};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
-use crate::posts::{assert_sound, entries, fill, ten, user};
+use crate::posts::{assert_sound, direct, entries, fill, ten, user};
 
 /// Another program that holds the database's write lock.
 async fn intruder(path: &Path) -> SqliteConnection {
@@ -99,4 +99,25 @@ async fn a_closed_store_is_unavailable() {
     assert_eq!(answer.unwrap_err().kind(), StoreErrorKind::Unavailable);
     let answer = store.heads(vec![user("bob")]).await;
     assert_eq!(answer.unwrap_err().kind(), StoreErrorKind::Unavailable);
+}
+
+/// A fence that ended, behind which somebody wrote, and that a clock set back makes hold again.
+#[tokio::test]
+async fn a_fence_that_was_over_does_not_hold_again_when_the_clock_is_set_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("im.db");
+    let store = SqliteStore::open(&path).await.unwrap();
+    let id = store.next_move().await.unwrap();
+    store.depart(id, vec![Bucket::of(&user("alice"))], 1).await.unwrap();
+    let lease = Duration::from_millis(200);
+    store.fence(id, lease).await.unwrap();
+    tokio::time::sleep(lease * 2).await;
+    store.append(vec![direct("alice", "alice", 1, 50)]).await.remove(0).unwrap();
+    let mut clock = intruder(&path).await;
+    sqlx::query("UPDATE buckets SET until_ms = until_ms + 3600000").execute(&mut clock).await.unwrap();
+    sqlx::query("COMMIT").execute(&mut clock).await.unwrap();
+    clock.close().await.unwrap();
+    let released = store.release(id).await;
+    assert_eq!(released.map_err(|error| error.kind()), Err(StoreErrorKind::LeaseLost));
+    store.append(vec![direct("alice", "alice", 2, 50)]).await.remove(0).unwrap();
 }

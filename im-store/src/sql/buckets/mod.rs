@@ -150,6 +150,13 @@ impl Buckets for SqlStore {
     }
 }
 
+impl SqlStore {
+    /// Ends fences whose time is over, in a transaction of its own: one that has locks already could wait for another in a circle.
+    pub(super) async fn end_fences(&self, buckets: BTreeSet<i64>) -> Result<(), Fault> {
+        self.transact(&buckets, |session, buckets| Box::pin(state::end_fences(session, buckets))).await
+    }
+}
+
 async fn put_map(session: &mut Session, map: &StoredMap) -> Result<bool, Fault> {
     let rows = session.select(&MAP_LOCKED, Vec::new()).await?;
     let stored = rows.first().ok_or(Fault::BadRow("bucket_map.id"))?.int(0)?;

@@ -21,6 +21,8 @@ pub(super) struct BucketRow {
     pub(super) dest: i64,
     /// Milliseconds until the fence ends, or since the bucket is gone, as a negative number.
     pub(super) remaining: i64,
+    /// Whether a fence is over by the clock, and nobody has written that down.
+    is_over: bool,
 }
 
 impl BucketRow {
@@ -36,7 +38,8 @@ impl BucketRow {
             _ => return Err(Fault::BadRow("buckets.state")),
         };
         let (id, dest) = (MoveId(row.int(2)?), row.int(3)?);
-        Ok(Self { bucket: row.int(0)?, state, id, dest, remaining })
+        let is_over = row.int(1)? == 2 && remaining <= 0;
+        Ok(Self { bucket: row.int(0)?, state, id, dest, remaining, is_over })
     }
 
     pub(super) fn moving(&self) -> Option<MovingBucket> {
@@ -112,22 +115,37 @@ fn number_of(timeline: &TimelineId) -> i64 {
     i64::from(Bucket::of(timeline).number())
 }
 
-/// Whether the buckets of these may be written to, which stays so until the transaction ends.
+/// Whether the buckets of these may be written to, which stays so until the transaction ends. `FencesOver` if fences have to be ended first.
 pub(in super::super) async fn ownership<'a>(
     session: &mut Session,
     timelines: impl Iterator<Item = &'a TimelineId>,
 ) -> Result<Ownership, Fault> {
     let buckets: BTreeSet<i64> = timelines.map(number_of).collect();
-    let mut ownership = Ownership::default();
+    let (mut ownership, mut over) = (Ownership::default(), BTreeSet::new());
     for row in session.find(&SHARED, vec![Column::ints(buckets.into_iter())]).await? {
         let row = BucketRow::of(&row)?;
         match row.state {
+            _ if row.is_over => over.insert(row.bucket),
             None => false,
             Some(BucketState::Leaving) => ownership.leaving.insert(row.bucket),
             Some(_) => ownership.refused.insert(row.bucket),
         };
     }
-    Ok(ownership)
+    match over.is_empty() {
+        true => Ok(ownership),
+        false => Err(Fault::FencesOver(over)),
+    }
+}
+
+static END_FENCES: Keyed =
+    Keyed::new(Both::same("UPDATE buckets SET state = 1, until_ms = 0 WHERE {keys}"), &["bucket"]);
+
+/// Writes down that fences are over, before anybody writes behind one: were the clock set back later, they would hold again, and a mover would give away what it has
+/// not copied.
+pub(super) async fn end_fences(session: &mut Session, buckets: &BTreeSet<i64>) -> Result<(), Fault> {
+    let rows = lock(session, buckets.clone()).await?;
+    let over = rows.iter().filter(|row| row.is_over).map(|row| row.bucket);
+    session.find(&END_FENCES, vec![Column::ints(over)]).await.map(drop)
 }
 
 /// Whether all these may be read here. (Rows of buckets that are gone stay for longer than a call takes.)
@@ -304,8 +322,7 @@ static PENDING: Text = Text::new(
      WHERE b.id = ? LIMIT 1",
 );
 
-static FENCE: Text =
-    Text::new("SELECT b.until_ms FROM buckets b WHERE b.id = ? AND b.state = 2 ORDER BY b.until_ms LIMIT 1");
+static FENCES: Text = Text::new("SELECT b.until_ms FROM buckets b WHERE b.id = ? AND b.state = 2");
 
 pub(super) async fn release(session: &mut Session, id: MoveId) -> Result<(), Fault> {
     let rows = lock_move(session, id).await?;
@@ -313,10 +330,10 @@ pub(super) async fn release(session: &mut Session, id: MoveId) -> Result<(), Fau
         return Ok(());
     }
     // Whoever found the fence at its end and wrote has ended: only now the time is looked at.
-    let fences = session.select(&FENCE, vec![Value::Int(id.0)]).await?;
+    let fences = session.select(&FENCES, vec![Value::Int(id.0)]).await?;
     let now = now(session).await?;
-    let until = fences.first().map(|row| row.int(0)).transpose()?;
-    if !rows.iter().all(BucketRow::leaves) || until.is_none_or(|until| until <= now) {
+    let until = fences.iter().map(|row| row.int(0)).collect::<Result<Vec<_>, _>>()?;
+    if until.len() != rows.len() || until.iter().any(|until| *until <= now) {
         return Err(Fault::LeaseLost);
     }
     if !session.select(&PENDING, vec![Value::Int(id.0)]).await?.is_empty() {

@@ -16,12 +16,15 @@ pub(super) struct BucketRow {
     pub(super) state: Option<BucketState>,
     pub(super) id: MoveId,
     dest: i64,
+    /// Whether a fence is over by the clock, and nobody has written that down.
+    is_over: bool,
 }
 
 impl BucketRow {
     fn of(row: &SqliteRow) -> Result<Self, Fault> {
         let remaining: i64 = row.try_get(4)?;
-        let state = match row.try_get::<i64, _>(1)? {
+        let number: i64 = row.try_get(1)?;
+        let state = match number {
             0 => None,
             2 if remaining > 0 => Some(BucketState::Fenced),
             1 | 2 => Some(BucketState::Leaving),
@@ -31,7 +34,8 @@ impl BucketRow {
         };
         let bucket = u16::try_from(row.try_get::<i64, _>(0)?).ok().and_then(Bucket::new);
         let bucket = bucket.ok_or(Fault::BadRow("buckets.bucket"))?;
-        Ok(Self { bucket, state, id: MoveId(row.try_get(2)?), dest: row.try_get(3)? })
+        let is_over = number == 2 && remaining <= 0;
+        Ok(Self { bucket, state, id: MoveId(row.try_get(2)?), dest: row.try_get(3)?, is_over })
     }
 
     pub(super) fn moving(&self) -> Option<MovingBucket> {
@@ -104,9 +108,15 @@ impl Ownership {
     }
 }
 
+/// Who may be written to. A fence that is over is ended for good: were the clock set back later, it would hold again, and a mover would give away what is written now.
 pub(in super::super) async fn ownership(connection: &mut SqliteConnection) -> Result<Ownership, Fault> {
+    const END: &str = concat!("UPDATE buckets SET state = 1 WHERE state = 2 AND until_ms <= ", now!());
     let mut ownership = Ownership::default();
-    for row in all(connection).await? {
+    let rows = all(connection).await?;
+    if rows.iter().any(|row| row.is_over) {
+        sqlx::query(END).execute(&mut *connection).await?;
+    }
+    for row in rows {
         match row.state {
             None => false,
             Some(BucketState::Leaving) => ownership.leaving.insert(row.bucket),
