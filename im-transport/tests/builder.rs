@@ -69,3 +69,15 @@ async fn a_server_whose_name_another_one_takes_says_so_and_takes_no_more() {
     first.shutdown().await.unwrap();
     second.shutdown().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_server_whose_store_begins_another_epoch_says_so_and_takes_no_more() {
+    let store = Arc::new(MemoryStore::default());
+    let mut policy = Policy::default();
+    policy.node_lease = Duration::from_millis(1_500);
+    let mut server = server().store(store.clone()).policy(policy).start().await.unwrap();
+    im_core::storage::Epochs::bump_epoch(&*store, im_core::time::Timestamp(1)).await.unwrap();
+    let failed = tokio::time::timeout(Duration::from_secs(30), server.failed()).await.unwrap();
+    assert!(matches!(failed, ServerError::EpochEnded), "{failed}");
+    server.shutdown().await.unwrap();
+}

@@ -1,4 +1,5 @@
-//! What has to be done when time passes: deadlines of deliveries, the flush of acknowledgements, the renewal of the node's lease.
+//! What has to be done when time passes: deadlines of deliveries, the flush of acknowledgements, the renewal of the node's lease, and whether the
+//! store's epoch is still that of the start.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -42,6 +43,7 @@ async fn renewals(logic: Arc<Logic>, mut ended: oneshot::Receiver<()>) {
             Either::Right(((), again)) => ended = again,
         }
         logic.renew_lease().await;
+        logic.look_at_epoch().await;
     }
 }
 
@@ -83,6 +85,24 @@ impl Logic {
                 tracing::warn!(
                     error = &failure as &dyn std::error::Error,
                     "the node's lease is not renewed yet"
+                );
+            }
+        }
+    }
+
+    /// Stops if the store has begun another epoch: links of this server are told the versions of the new one as those of the old.
+    async fn look_at_epoch(&self) {
+        match self.ports.store.epoch().await {
+            Ok(epoch) if epoch != self.epoch => {
+                tracing::error!(began = %self.epoch, %epoch, "the store's epoch is another than at the start: this server stops");
+                self.outlived.store(true, Ordering::Release);
+                self.stop();
+            }
+            Ok(_) => {}
+            Err(failure) => {
+                tracing::warn!(
+                    error = &failure as &dyn std::error::Error,
+                    "the store's epoch is looked at again later"
                 );
             }
         }

@@ -106,6 +106,7 @@ pub struct Logic {
     route_lease: route_lease::RouteLease,
     stop: Mutex<Option<oneshot::Sender<()>>>,
     superseded: AtomicBool,
+    outlived: AtomicBool,
 }
 
 /// The futures that a server runs beside its gates: the writer of appends, the fan-outs of messages and of rooms, the upkeep (deadlines, flushes), and the leases. Spawn
@@ -158,6 +159,7 @@ impl Logic {
                 route_lease: route_lease::RouteLease::new(ports.clock.tick() + policy.route_lease),
                 stop: Mutex::new(Some(stop)),
                 superseded: AtomicBool::new(false),
+                outlived: AtomicBool::new(false),
                 ports,
                 policy,
             }
@@ -247,6 +249,12 @@ impl Logic {
     /// [`stop`](Self::stop), since ids of its own could be made twice.
     pub fn is_superseded(&self) -> bool {
         self.superseded.load(Ordering::Acquire)
+    }
+
+    /// Whether the store began another epoch while this server ran. It has stopped then, as by [`stop`](Self::stop), and has to be started again: its links are of
+    /// the epoch before. That is looked at with each renewal of the node's lease.
+    pub fn has_outlived_its_epoch(&self) -> bool {
+        self.outlived.load(Ordering::Acquire)
     }
 
     /// Takes no more messages; the [`Background`] futures end when what was taken is stored and flushed.

@@ -73,8 +73,8 @@ impl Server {
         &self.logic
     }
 
-    /// Ends if the server cannot go on: a part of it panicked, or another server runs under its name
-    /// ([`ServerError::Superseded`]). It should then be shut down.
+    /// Ends if the server cannot go on: a part of it panicked, another server runs under its name
+    /// ([`ServerError::Superseded`]), or its store began another epoch ([`ServerError::EpochEnded`]). It should then be shut down.
     ///
     /// # Cancel safety
     /// Dropping the future and calling again is fine.
@@ -87,6 +87,7 @@ impl Server {
         };
         match ended {
             Ok(()) if self.logic.is_superseded() => ServerError::Superseded,
+            Ok(()) if self.logic.has_outlived_its_epoch() => ServerError::EpochEnded,
             ended => ServerError::Crashed(ended.err()),
         }
     }

@@ -69,3 +69,17 @@ fn a_server_whose_name_another_one_took_stops() {
     assert!(bench.logic.next_conn().is_err());
     assert!(bench.logic.is_superseded());
 }
+
+#[test]
+fn a_server_whose_store_begins_another_epoch_stops() {
+    let mut bench = Bench::new();
+    let alice = bench.log_in("alice");
+    bench.pass(Duration::from_secs(60));
+    assert!(!bench.logic.has_outlived_its_epoch());
+    let bumped = crate::storage::Epochs::bump_epoch(&*bench.store, Timestamp(1)).now_or_never().unwrap();
+    assert!(bumped.is_ok());
+    bench.pass(Duration::from_secs(15));
+    assert!(bench.logic.has_outlived_its_epoch());
+    assert_eq!(bench.refused(send(&alice, 1, "bob", "k", "x")), ErrorCode::Unavailable.code());
+    assert!(!bench.logic.is_superseded());
+}
