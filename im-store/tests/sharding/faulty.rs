@@ -1,5 +1,5 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -38,6 +38,8 @@ pub(crate) struct Fault {
     every: usize,
     set: Arc<AtomicBool>,
     calls: AtomicUsize,
+    /// If there is one, it says what goes wrong, and how long calls take.
+    chance: Option<Mutex<Chance>>,
     /// Told when the process is to end.
     pub(crate) killed: Notify,
 }
@@ -61,7 +63,31 @@ impl Fault {
 
     fn new(how: How, at: Option<usize>, every: usize, set: Arc<AtomicBool>) -> Arc<Self> {
         let (calls, killed) = (AtomicUsize::new(0), Notify::new());
-        Arc::new(Self { how, at, every, set, calls, killed })
+        Arc::new(Self { how, at, every, set, calls, chance: None, killed })
+    }
+
+    /// Calls take random times, and some fail before or after they are done.
+    pub(crate) fn random(chance: Chance) -> Arc<Self> {
+        let (calls, killed, set) = (AtomicUsize::new(0), Notify::new(), Arc::default());
+        let chance = Some(Mutex::new(chance));
+        Arc::new(Self { how: How::Refused, at: None, every: 1, set, calls, chance, killed })
+    }
+
+    fn draw(&self, below: u64) -> Option<u64> {
+        Some(self.chance.as_ref()?.lock().unwrap().below(below))
+    }
+
+    /// Others have their turns.
+    async fn rest(&self) {
+        match self.draw(6) {
+            None => {}
+            Some(0) => tokio::time::sleep(Duration::from_millis(1)).await,
+            Some(turns) => {
+                for _ in 1..turns {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
     }
 
     /// Whether the call with that number was made.
@@ -70,6 +96,9 @@ impl Fault {
     }
 
     fn of_this_call(&self) -> Option<How> {
+        if let Some(drawn) = self.draw(80) {
+            return [How::Refused, How::Unanswered].into_iter().nth(usize::try_from(drawn).unwrap());
+        }
         let call = self.calls.fetch_add(1, Ordering::SeqCst);
         let now = self.at.map_or(call % self.every == self.every - 1, |at| at == call);
         let now = now && self.set.load(Ordering::SeqCst);
@@ -78,8 +107,13 @@ impl Fault {
 
     /// Makes a call go as it has to; `None` if it failed.
     async fn play<T>(&self, call: impl Future<Output = T>) -> Option<T> {
+        self.rest().await;
         match self.of_this_call() {
-            None => Some(call.await),
+            None => {
+                let answer = call.await;
+                self.rest().await;
+                Some(answer)
+            }
             Some(How::Refused) => None,
             Some(How::Unanswered) => {
                 call.await;
@@ -97,6 +131,27 @@ impl Fault {
     async fn end<T>(&self) -> T {
         self.killed.notify_one();
         std::future::pending().await
+    }
+}
+
+/// Numbers that follow from a seed.
+#[derive(Debug)]
+pub(crate) struct Chance(pub(crate) u64);
+
+impl Chance {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    pub(crate) fn index(&mut self, length: usize) -> usize {
+        usize::try_from(self.below(u64::try_from(length).unwrap())).unwrap()
     }
 }
 

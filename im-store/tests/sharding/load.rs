@@ -11,6 +11,7 @@ use im_core::message::{SendKey, TimelineId};
 use im_core::ports::Clock;
 use im_core::storage::{Bucket, CursorAck, Placed, Post, Read, Store, StoreError, StoreErrorKind};
 use im_core::time::{Tick, Timestamp};
+use tokio::task::JoinSet;
 
 use crate::traffic::{direct, entries, to_group, uid, user};
 
@@ -73,17 +74,26 @@ pub(crate) struct Load {
 
 impl Load {
     /// Servers that write, read and acknowledge until the load is over.
-    pub(crate) fn start(self: &Arc<Self>, servers: &[Arc<dyn Store>]) -> tokio::task::JoinSet<()> {
-        let mut tasks = tokio::task::JoinSet::new();
+    pub(crate) fn start(self: &Arc<Self>, servers: &[Arc<dyn Store>]) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
         for (writer, server) in (0..4).zip(servers.iter().cycle()) {
             tasks.spawn(self.clone().write(server.clone(), writer));
         }
+        self.watch_all(servers, &mut tasks);
+        tasks
+    }
+
+    /// Servers that read and acknowledge.
+    pub(crate) fn watch_all(self: &Arc<Self>, servers: &[Arc<dyn Store>], tasks: &mut JoinSet<()>) {
         for (number, timeline) in timelines().into_iter().enumerate().step_by(5) {
             let servers: Vec<_> =
                 (0..servers.len()).map(|n| servers[(n + number) % servers.len()].clone()).collect();
             tasks.spawn(self.clone().watch(servers, timeline));
         }
-        tasks
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
     }
 
     pub(crate) fn end(&self) {
@@ -119,7 +129,7 @@ impl Load {
         }
     }
 
-    fn post(&self, writer: u64, number: u64) -> Post {
+    pub(crate) fn post(&self, writer: u64, number: u64) -> Post {
         let msgid = self.next.fetch_add(1, Ordering::SeqCst) + 1;
         let (from, to) = (4 * (number % 3) + writer, number * 7 + writer);
         let mut post = match number % 4 {
@@ -130,12 +140,12 @@ impl Load {
         post
     }
 
-    async fn try_once(&self, store: &dyn Store, posts: Vec<Post>) -> Vec<Post> {
+    pub(crate) async fn try_once(&self, store: &dyn Store, posts: Vec<Post>) -> Vec<Post> {
         let started = Instant::now();
         let answers = store.append(posts.clone()).await;
         self.took(started);
         let mut again = Vec::new();
-        for (mut post, answer) in posts.into_iter().zip(answers) {
+        for (post, answer) in posts.into_iter().zip(answers) {
             match answer {
                 Ok(placed) => {
                     self.acks.fetch_add(1, Ordering::SeqCst);
@@ -144,12 +154,19 @@ impl Load {
                 }
                 Err(error) => {
                     self.refused(&error);
-                    post.message.msgid = MsgId(self.next.fetch_add(1, Ordering::SeqCst) + 1);
                     again.push(post);
                 }
             }
         }
-        again
+        self.renewed(again)
+    }
+
+    /// Posts as they come again.
+    pub(crate) fn renewed(&self, mut posts: Vec<Post>) -> Vec<Post> {
+        for post in &mut posts {
+            post.message.msgid = MsgId(self.next.fetch_add(1, Ordering::SeqCst) + 1);
+        }
+        posts
     }
 
     fn took(&self, started: Instant) {

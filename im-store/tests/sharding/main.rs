@@ -6,6 +6,7 @@ mod crashes;
 mod faulty;
 mod load;
 mod moves;
+mod random;
 mod sweeps;
 mod traffic;
 
