@@ -182,7 +182,7 @@ pub trait Buckets: Send + Sync + 'static {
     async fn moving_buckets(&self) -> Result<Vec<MovingBucket>, StoreError>;
 
     /// Notes the buckets of up to `limit` owners of which that was not noted when they came; `true` when there are no more. To be
-    /// called until then, before a move departs.
+    /// called until then, before a move departs: while there is such an owner, nothing is [released](Self::release).
     ///
     /// # Cancel safety
     /// Repeating is harmless.
@@ -324,7 +324,8 @@ pub trait Buckets: Send + Sync + 'static {
     /// Dropping the future leaves the buckets given away or not: [`moving_buckets`](Self::moving_buckets) says it.
     ///
     /// # Errors
-    /// `LeaseLost` if the fence is over, or the buckets do not leave by this move; `Unavailable`, also for a pending intent; `Corrupt`.
+    /// `LeaseLost` if the fence is over, or the buckets do not leave by this move; `Unavailable`, also for a pending intent or an owner
+    /// that came unnoted; `Corrupt`.
     async fn release(&self, id: MoveId) -> Result<(), StoreError>;
 
     /// Takes the arriving buckets: from now on they are owned here. To be called when the source has released them.

@@ -29,6 +29,9 @@ pub(super) enum Fault {
     /// Buckets cannot be given away yet.
     #[error("messages of the buckets' senders have still to be delivered")]
     Pending,
+    /// Some may be of the buckets.
+    #[error("there are owners of unknown buckets: a server of an older version runs, or ran until now")]
+    Unindexed,
     /// The call took too long.
     #[error("the call's deadline passed")]
     DeadlinePassed,
@@ -55,7 +58,7 @@ impl Fault {
         match self {
             Self::Driver(error) => error.as_database_error().is_some(),
             Self::BadRow(_) | Self::Misfit(_) | Self::NewOwners(_) | Self::FencesOver(_) => true,
-            Self::Moved | Self::LeaseLost | Self::Pending => true,
+            Self::Moved | Self::LeaseLost | Self::Pending | Self::Unindexed => true,
             Self::DeadlinePassed | Self::Closed => false,
         }
     }

@@ -221,3 +221,32 @@ async fn a_fence_that_was_over_in_mariadb_does_not_hold_again_when_the_clock_is_
 async fn a_fence_that_was_over_in_postgresql_does_not_hold_again_when_the_clock_is_set_back() {
     clock_set_back(Kind::Postgres).await;
 }
+
+/// An owner that a server without buckets has created after the move began, so that nothing of it was copied.
+async fn unnoted(kind: Kind) {
+    let url = database(kind, "unnoted");
+    let store = servers(&url, 1).await.remove(0);
+    let bucket = Bucket::of(&crate::posts::user("alice"));
+    let id = store.next_move().await.unwrap();
+    assert!(store.index_buckets(100).await.unwrap());
+    store.depart(id, vec![bucket], 1).await.unwrap();
+    store.append(vec![direct("alice", "alice", 1, 50)]).await.remove(0).unwrap();
+    let mut older = Other::enter(kind, &url).await;
+    older.run("UPDATE owners SET bucket = NULL").await;
+    older.run("COMMIT").await;
+    store.fence(id, std::time::Duration::from_secs(60)).await.unwrap();
+    let released = store.release(id).await;
+    assert_eq!(released.map_err(|error| error.kind()), Err(im_core::storage::StoreErrorKind::Unavailable));
+    assert!(store.index_buckets(100).await.unwrap());
+    store.release(id).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_moves_from_mariadb_while_an_owner_is_of_no_bucket() {
+    unnoted(Kind::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_moves_from_postgresql_while_an_owner_is_of_no_bucket() {
+    unnoted(Kind::Postgres).await;
+}

@@ -322,6 +322,8 @@ static PENDING: Text = Text::new(
      WHERE b.id = ? LIMIT 1",
 );
 
+static UNINDEXED: Text = Text::new("SELECT o.id FROM owners o WHERE o.bucket IS NULL LIMIT 1");
+
 static FENCES: Text = Text::new("SELECT b.until_ms FROM buckets b WHERE b.id = ? AND b.state = 2");
 
 pub(super) async fn release(session: &mut Session, id: MoveId) -> Result<(), Fault> {
@@ -338,6 +340,10 @@ pub(super) async fn release(session: &mut Session, id: MoveId) -> Result<(), Fau
     }
     if !session.select(&PENDING, vec![Value::Int(id.0)]).await?.is_empty() {
         return Err(Fault::Pending);
+    }
+    // A server from before there were buckets still runs. What its owners have was not copied.
+    if !session.select(&UNINDEXED, Vec::new()).await?.is_empty() {
+        return Err(Fault::Unindexed);
     }
     set_state(session, id, 3, now).await
 }
