@@ -340,10 +340,16 @@ impl State {
             self.moves.buckets.get(&Bucket::of(timeline)).is_some_and(|row| row.id == id)
         };
         let heads = self.timelines.iter().filter(|(timeline, _)| of(timeline));
-        heads.map(|(_, timeline)| timeline.head().0).filter(|head| *head > 0).fold(
-            Tally::default(),
-            |sum, head| Tally { timelines: sum.timelines + 1, heads: sum.heads + head },
-        )
+        let heads: Vec<i64> = heads.map(|(_, timeline)| timeline.head().0).filter(|head| *head > 0).collect();
+        let acks: Vec<i64> =
+            self.all_cursors().filter(|ack| of(&ack.timeline)).map(|ack| ack.version.0).collect();
+        let count = |of: &[i64]| i64::try_from(of.len()).unwrap_or(i64::MAX);
+        Tally {
+            timelines: count(&heads),
+            heads: heads.iter().sum(),
+            cursors: count(&acks),
+            acked: acks.iter().sum(),
+        }
     }
 
     fn release(&mut self, id: MoveId) -> Result<(), StoreError> {

@@ -124,6 +124,10 @@ pub struct Tally {
     pub timelines: i64,
     /// The sum of their heads.
     pub heads: i64,
+    /// Cursors in them.
+    pub cursors: i64,
+    /// The sum of what these are at.
+    pub acked: i64,
 }
 
 /// What one database of several offers, so that buckets can be moved from it and to it while all of them serve.
@@ -280,6 +284,9 @@ pub trait Buckets: Send + Sync + 'static {
     async fn copy_in(&self, id: MoveId, rows: Vec<MovedRow>) -> Result<(), StoreError>;
 
     /// What is there of the move's buckets, in numbers.
+    ///
+    /// # Contract
+    /// - It differs from that of a database that has an entry more, or a cursor more, or a cursor that is further.
     ///
     /// # Cancel safety
     /// Reads only.

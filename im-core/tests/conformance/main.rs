@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod broken;
+mod broken_buckets;
 mod broken_transfer;
 mod contracts;
 mod locks;

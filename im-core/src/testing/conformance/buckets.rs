@@ -78,6 +78,9 @@ pub fn buckets_cases() -> Vec<Case<dyn BucketsBench>> {
             rows_that_come_again_change_nothing: "What is there already is passed over",
             a_hole_is_refused: "An entry comes at the version that it has; one that is not the head plus one is `Corrupt`.",
         }
+        "Buckets::tally" {
+            what_is_missing_shows_in_the_tally: "It differs from that of a database that has an entry more, or a cursor more, or a cursor that is further.",
+        }
         "Buckets::fence" {
             writes_have_ended_when_a_fence_is_answered: "It is answered when every write that began before it has ended.",
             a_fence_keeps_writes_out_and_lets_reads_in: "Keeps everybody from writing to the leaving buckets",
@@ -447,6 +450,50 @@ async fn a_hole_is_refused(bench: &dyn BucketsBench) -> Outcome {
     rows.remove(1);
     refused("a hole", destination.copy_in(id, rows).await, StoreErrorKind::Corrupt)?;
     same("what was stored", destination.tally(id).await?.heads, 0)
+}
+
+async fn what_is_missing_shows_in_the_tally(bench: &dyn BucketsBench) -> Outcome {
+    let [source, destination] = bench.open().await;
+    filled(&*source).await?;
+    let id = begin(bench, &*source, &*destination, &[user("alice"), group(7)]).await?;
+    let until = source.mark(id).await?;
+    let mut posts = pages(&*source, id, CopyOut::Posts { after: Mark(0), until }).await?;
+    let cursors = pages(&*source, id, CopyOut::Cursors { changed: false, after: None }).await?;
+    let last: Vec<_> = posts.pop().into_iter().collect();
+    let mut less = cursors.clone();
+    let mut furthest: Vec<_> = less.pop().into_iter().collect();
+    for row in &mut furthest {
+        if let MovedRow::Cursor(ack) = row {
+            ack.version = Version(ack.version.0 - 1);
+        }
+    }
+    let differs = async |what: &str| {
+        let (here, there) = (source.tally(id).await?, destination.tally(id).await?);
+        same(what, here == there, false)
+    };
+    for (rows, lacks) in
+        [(posts, "an entry and cursors"), (less, "an entry and a cursor"), (cursors, "an entry")]
+    {
+        destination.copy_in(id, rows).await?;
+        differs(lacks).await?;
+    }
+    destination.copy_in(id, last.clone()).await?;
+    same("the tallies", destination.tally(id).await?, source.tally(id).await?)?;
+    clear(bench, &*destination, id).await?;
+    copy_but_cursors(&*source, &*destination, id).await?;
+    differs("cursors").await?;
+    let mut nearly = pages(&*source, id, CopyOut::Cursors { changed: false, after: None }).await?;
+    nearly.pop();
+    destination.copy_in(id, nearly).await?;
+    differs("a cursor").await?;
+    destination.copy_in(id, furthest).await?;
+    differs("a cursor's last step").await
+}
+
+async fn copy_but_cursors(source: &dyn Shard, destination: &dyn Shard, id: MoveId) -> Outcome {
+    let until = source.mark(id).await?;
+    let rows = pages(source, id, CopyOut::Posts { after: Mark(0), until }).await?;
+    Ok(destination.copy_in(id, rows).await?)
 }
 
 async fn halves_of_who_stays_are_left(bench: &dyn BucketsBench) -> Outcome {

@@ -119,11 +119,7 @@ impl Buckets for SqlStore {
     }
 
     async fn tally(&self, id: MoveId) -> Result<Tally, StoreError> {
-        let tally = async {
-            let mut session = self.pool.session().await?;
-            let tally = tally(&mut session, id).await;
-            session.settle(tally)
-        };
+        let tally = self.transact(&id, |session, id| Box::pin(tally(session, *id)));
         self.within("tally", tally).await
     }
 
@@ -208,12 +204,23 @@ static HEADS: Text = Text::new(
      WHERE b.id = ? AND o.head > 0 GROUP BY o.head",
 );
 
+static ACKED: Text = Text::new(
+    "SELECT /*! STRAIGHT_JOIN */ COUNT(c.device), c.version FROM buckets b JOIN owners t ON t.bucket = b.bucket \
+     JOIN cursors c ON c.timeline = t.id WHERE b.id = ? GROUP BY c.version",
+);
+
 async fn tally(session: &mut Session, id: MoveId) -> Result<Tally, Fault> {
+    session.join_as_written().await?;
     let mut tally = Tally::default();
     for row in session.select(&HEADS, vec![Value::Int(id.0)]).await? {
         let count = row.int(0)?;
         tally.timelines += count;
         tally.heads = tally.heads.saturating_add(count.saturating_mul(row.int(2)?));
+    }
+    for row in session.select(&ACKED, vec![Value::Int(id.0)]).await? {
+        let count = row.int(0)?;
+        tally.cursors += count;
+        tally.acked = tally.acked.saturating_add(count.saturating_mul(row.int(1)?));
     }
     Ok(tally)
 }

@@ -156,8 +156,16 @@ async fn tally(connection: &mut SqliteConnection, id: MoveId) -> Result<Tally, F
     index(connection, usize::MAX).await?;
     let sum = "SELECT count(*), coalesce(sum(o.head), 0) FROM buckets b CROSS JOIN owners o ON o.bucket = b.bucket \
                WHERE b.id = ? AND o.head > 0";
-    let row = sqlx::query(sum).bind(id.0).fetch_one(connection).await?;
-    Ok(Tally { timelines: row.try_get(0)?, heads: row.try_get(1)? })
+    let owners = sqlx::query(sum).bind(id.0).fetch_one(&mut *connection).await?;
+    let sum = "SELECT count(*), coalesce(sum(c.version), 0) FROM buckets b CROSS JOIN owners t ON t.bucket = b.bucket \
+               CROSS JOIN cursors c ON c.timeline = t.id WHERE b.id = ?";
+    let cursors = sqlx::query(sum).bind(id.0).fetch_one(connection).await?;
+    Ok(Tally {
+        timelines: owners.try_get(0)?,
+        heads: owners.try_get(1)?,
+        cursors: cursors.try_get(0)?,
+        acked: cursors.try_get(1)?,
+    })
 }
 
 /// Whose a name is.
