@@ -250,3 +250,53 @@ async fn nothing_moves_from_mariadb_while_an_owner_is_of_no_bucket() {
 async fn nothing_moves_from_postgresql_while_an_owner_is_of_no_bucket() {
     unnoted(Kind::Postgres).await;
 }
+
+/// Two movers clear the same bucket at once: the second has looked for keys before the first has hidden them.
+async fn cleared_twice(kind: Kind) {
+    let url = database(kind, "cleared");
+    let deadline = std::time::Duration::from_millis(2_000);
+    let store = Arc::new(SqlOptions::new(&url).connections(4).call_deadline(deadline).open().await.unwrap());
+    let group = im_core::id::GroupId(7);
+    let mut post = direct("alice", "bob", 1, 50);
+    post.message.to = im_core::message::Target::Group(group);
+    let post =
+        im_core::storage::Post { home: im_core::message::TimelineId::Group(group), copy: None, ..post };
+    store.append(vec![post.clone()]).await.remove(0).unwrap();
+    let id = store.next_move().await.unwrap();
+    store.depart(id, vec![Bucket::of(&crate::posts::user("alice"))], 1).await.unwrap();
+    store.fence(id, std::time::Duration::from_secs(60)).await.unwrap();
+    store.release(id).await.unwrap();
+    tokio::time::sleep(deadline * 2).await;
+    let mut other = Other::enter(kind, &url).await;
+    other.run("SELECT * FROM messages FOR UPDATE").await;
+    let clears = (0..2).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move { store.clear(id, 100).await })
+    });
+    let clears: Vec<_> = clears.collect();
+    tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+    other.run("COMMIT").await;
+    for clear in clears {
+        clear.await.unwrap().unwrap();
+    }
+    let read = im_core::storage::Read {
+        timeline: post.home.clone(),
+        after: im_core::id::Version::ZERO,
+        until: None,
+        limit: 10,
+        max_bytes: usize::MAX,
+        least: None,
+    };
+    let entry = store.read(vec![read]).await.remove(0).unwrap().entries.remove(0);
+    assert_eq!(entry.message, post.message);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_two_movers_clear_from_mariadb_at_once_stays_what_it_was() {
+    cleared_twice(Kind::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_two_movers_clear_from_postgresql_at_once_stays_what_it_was() {
+    cleared_twice(Kind::Postgres).await;
+}

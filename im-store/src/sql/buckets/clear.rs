@@ -184,12 +184,13 @@ static KEYS: Text = Text::new(
      AND he.home_owner = m.home_owner AND he.home = m.home WHERE b.id = ? AND m.send_key < ? LIMIT ?",
 );
 
+/// Another mover may have hidden some since they were looked for.
 static HIDE_KEY: Keyed = Keyed::new(
     Both {
         mysql: "UPDATE messages SET send_key = CONCAT('x', UNHEX(LPAD(HEX(home_owner), 16, '0')), \
-                UNHEX(LPAD(HEX(home), 16, '0')), send_key) WHERE {keys}",
+                UNHEX(LPAD(HEX(home), 16, '0')), send_key) WHERE {keys} AND send_key < 'x'",
         postgres: "UPDATE messages SET send_key = '\\x78'::BYTEA || int8send(home_owner) || int8send(home) || send_key \
-                   WHERE {keys}",
+                   WHERE {keys} AND send_key < '\\x78'::BYTEA",
     },
     &["home_owner", "home"],
 );
