@@ -15,7 +15,7 @@ use crate::faulty::{Chance, Fault, Faulty};
 use crate::load::{Load, RealTime, buckets};
 use crate::traffic::pending;
 
-const RUNS: u64 = 4;
+const RUNS: u64 = 3;
 
 /// Movers that are started in each run; most are dropped.
 const MOVERS: usize = 24;
