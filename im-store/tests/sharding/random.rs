@@ -17,21 +17,41 @@ use crate::traffic::pending;
 
 const RUNS: u64 = 3;
 
+const FENCE: Duration = Duration::from_millis(300);
+
 /// Movers that are started in each run; most are dropped.
 const MOVERS: usize = 24;
 
+fn first_seed() -> u64 {
+    std::env::var("IM_SEED").map_or(1, |seed| seed.parse().expect("IM_SEED is a number"))
+}
+
 #[tokio::test]
 async fn nothing_is_lost_doubled_or_reordered_whatever_is_dropped() {
-    let first = std::env::var("IM_SEED").map_or(1, |seed| seed.parse().expect("IM_SEED is a number"));
-    for seed in first..first + RUNS {
+    for seed in first_seed()..first_seed() + RUNS {
         println!("seed {seed}");
-        run(Chance(seed)).await;
+        let mut chance = Chance(seed);
+        let databases = Memory::with_clock(2 + chance.index(2), RealTime::new());
+        run(databases, chance, MOVERS, 1).await;
     }
 }
 
-async fn run(mut chance: Chance) {
-    let databases = 2 + chance.index(2);
-    let open = Memory::with_clock(databases, RealTime::new()).open().await;
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn nothing_is_lost_from_sqlite_databases_whatever_is_dropped() {
+    run(crate::bench::Sqlite::new(2), Chance(first_seed()), MOVERS / 2, 4).await;
+}
+
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+#[tokio::test]
+async fn nothing_is_lost_from_servers_whatever_is_dropped() {
+    use crate::bench::{Kind, Servers};
+    run(Servers::of(&[Kind::MySql, Kind::Postgres]), Chance(first_seed()), MOVERS / 2, 8).await;
+}
+
+async fn run(mut databases: impl Databases, mut chance: Chance, movers: usize, slower: u32) {
+    let open = databases.open().await;
+    let databases = open.len();
     let server = async |mut chance: Chance| {
         let fault = Fault::random(Chance(chance.next()));
         let faulty = |inner: &Arc<dyn Shard>| Arc::new(Faulty::new(inner.clone(), fault.clone())) as _;
@@ -56,10 +76,10 @@ async fn run(mut chance: Chance) {
     limits.rest = Duration::from_millis(100);
     let sweeper = tokio::spawn(Sweeper::new(sweeping, limits).run(RealTime::new()));
     let mut finished = 0;
-    for _ in 0..MOVERS {
+    for _ in 0..movers {
         // What a mover knows of the map may be old when it begins.
         let store = server(Chance(chance.next())).await;
-        finished += usize::from(move_some(&store, databases, &mut chance).await);
+        finished += usize::from(move_some(&store, databases, slower, &mut chance).await);
         load.go_on_for(chance.below(30)).await;
     }
     load.end();
@@ -68,9 +88,10 @@ async fn run(mut chance: Chance) {
     }
     sweeper.abort();
     let store = Arc::new(ShardedStore::open(open.clone(), RealTime::new()).await.unwrap());
-    println!("{finished} of {MOVERS} movers finished");
+    println!("{finished} of {movers} movers finished");
+    assert!(finished > 0, "nothing moved");
     // The fence of a mover that was dropped is over.
-    tokio::time::sleep(Duration::from_millis(400)).await;
+    tokio::time::sleep(FENCE * slower).await;
     let mut last = Sweeper::new(store.clone(), SweepLimits::default());
     last.pass().await;
     last.pass().await;
@@ -79,16 +100,16 @@ async fn run(mut chance: Chance) {
 }
 
 /// Moves random buckets to a random database, and is dropped after a random time. Whether it came to its end.
-async fn move_some(store: &Arc<ShardedStore>, databases: usize, chance: &mut Chance) -> bool {
+async fn move_some(store: &Arc<ShardedStore>, databases: usize, slower: u32, chance: &mut Chance) -> bool {
     let mut limits = MoveLimits::default();
-    limits.fence = Duration::from_millis(300);
+    limits.fence = FENCE * slower;
     limits.rows = 1 + chance.index(40);
     limits.at_once = 1 + chance.index(8);
-    limits.tries = 3;
+    limits.tries = 10;
     let all = buckets();
     let some: Vec<Bucket> = (0..1 + chance.index(6)).map(|_| all[chance.index(all.len())]).collect();
     let mover = Mover::new(store.clone(), RealTime::new(), limits);
-    let patience = Duration::from_millis([5, 20, 60, 200, 3_000][chance.index(5)]);
+    let patience = Duration::from_millis([5, 20, 60, 200, 3_000][chance.index(5)]) * slower;
     match timeout(patience, mover.move_buckets(&some, chance.index(databases), |_| {})).await {
         Ok(Err(error)) => {
             assert!(matches!(error, MoveError::Store(_) | MoveError::TooBusy(_)), "{error}");

@@ -19,7 +19,8 @@ const ABREAST: usize = 1_000;
 ///
 /// # How old an answer may be
 /// A change through one server is seen by all of them when it is answered, if Redis takes part. If Redis could not be reached for the change, or lost what it knew
-/// just then, others see it when their answers end: [`ttl`](Self::ttl) after they were read. While Redis is away the blocklist itself answers.
+/// just then, others see it when their answers end: [`ttl`](Self::ttl) after they were kept,
+/// which is at most one call of the blocklist after they were read. While Redis is away the blocklist itself answers.
 pub struct CachedBlocklist {
     list: Arc<dyn Blocklist>,
     cache: Cache,
