@@ -21,7 +21,7 @@ use super::{Fault, SqlOptions, SqlStore, promise, schema};
 pub enum OpenError {
     /// The URL is none of a database that this crate was built for.
     #[error(
-        "not a URL of a database that this program knows: mysql://…, postgres://… (each has to be built in)"
+        "cannot use the database's URL: expected mysql://USER:PASSWORD@HOST:PORT/DATABASE or postgres://… (each has to be built in)"
     )]
     Url(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
     /// The database could not be reached, or said no.
@@ -38,6 +38,9 @@ pub enum OpenError {
         "the replica's tables are not there yet (schema {0}): migrate the primary, and wait until the replica has followed"
     )]
     Older(i64),
+    /// The tables are not there yet, or not of this version, and the user may not change that.
+    #[error("the database's user may not make or change its tables: let one who may open the database once")]
+    MayNotMigrate(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A copy into it was begun and not finished.
     #[error("the database is an unfinished copy: copy again, which begins anew, or drop it")]
     Unfinished,
@@ -100,13 +103,45 @@ enum Access {
 pub(super) async fn connect(options: &SqlOptions) -> Result<Pool, OpenError> {
     let pool = match options.url.split(':').next() {
         #[cfg(feature = "mysql")]
-        Some("mysql" | "mariadb") => mysql(options).await?,
+        Some("mysql" | "mariadb") => {
+            let pool = mysql_pool(options, Access::Write).await?;
+            pool.take_within(CONNECT).await.map_err(unavailable)?.keep();
+            Pool::MySql(pool)
+        }
         #[cfg(feature = "postgres")]
-        Some("postgres" | "postgresql") => postgres(options).await?,
+        Some("postgres" | "postgresql") => {
+            let pool = postgres_pool(options, Access::Write).await?;
+            pool.take_within(CONNECT).await.map_err(unavailable)?.keep();
+            Pool::Postgres(pool)
+        }
         _ => return Err(OpenError::Url(None)),
     };
+    // Most users of most servers may not make tables, and need not.
+    match schema::check(&pool).await {
+        Err(OpenError::Older(_)) => migrate(&pool).await?,
+        looked => looked?,
+    }
     promise::warn(&pool).await.map_err(unavailable)?;
     Ok(pool)
+}
+
+async fn migrate(pool: &Pool) -> Result<(), OpenError> {
+    match pool {
+        #[cfg(feature = "mysql")]
+        Pool::MySql(pool) => {
+            let mut connection = pool.take().await.map_err(unavailable)?;
+            migrate_mysql(&mut connection, schema::migrations(&schema::MYSQL)).await?;
+            connection.keep();
+        }
+        #[cfg(feature = "postgres")]
+        Pool::Postgres(pool) => {
+            let mut connection = pool.take().await.map_err(unavailable)?;
+            let migrations = schema::migrations(&schema::POSTGRES);
+            migrations.run_direct(None, &mut *connection, false).await.map_err(schema::not_migrated)?;
+            connection.keep();
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn unavailable(fault: Fault) -> OpenError {
@@ -114,17 +149,11 @@ pub(super) fn unavailable(fault: Fault) -> OpenError {
 }
 
 #[cfg(feature = "mysql")]
-async fn mysql(options: &SqlOptions) -> Result<Pool, OpenError> {
-    let pool = mysql_pool(options, Access::Write).await?;
-    let mut connection = pool.take().await.map_err(unavailable)?;
-    migrate_mysql(&mut connection, schema::migrations(&schema::MYSQL)).await?;
-    connection.keep();
-    Ok(Pool::MySql(pool))
-}
-
-#[cfg(feature = "mysql")]
 async fn mysql_pool(options: &SqlOptions, access: Access) -> Result<Connections<MySqlConnection>, OpenError> {
     let url: MySqlConnectOptions = options.url.parse().map_err(bad_url)?;
+    if url.get_database().is_none() {
+        return Err(OpenError::Url(Some("it names no database".into())));
+    }
     let url = url.charset("utf8mb4").statement_cache_capacity(CACHED);
     let (lock, idle) = (options.lock_timeout.as_secs().max(1), options.deadline.as_secs().max(1));
     // A server that is out of reach in mid-transaction must not keep its rows from the others. MySQL has no time-out for that alone; MariaDB reads
@@ -163,16 +192,6 @@ async fn migrate_mysql(connection: &mut MySqlConnection, migrations: Migrator) -
     migrations.run_direct(None, connection, false).await.map_err(schema::not_migrated)?;
     let free = AssertSqlSafe(format!("DO RELEASE_LOCK({NAME})"));
     connection.execute(sqlx::raw_sql(free)).await.map_err(unavailable).map(drop)
-}
-
-#[cfg(feature = "postgres")]
-async fn postgres(options: &SqlOptions) -> Result<Pool, OpenError> {
-    let pool = postgres_pool(options, Access::Write).await?;
-    let mut connection = pool.take().await.map_err(unavailable)?;
-    let migrations = schema::migrations(&schema::POSTGRES);
-    migrations.run_direct(None, &mut *connection, false).await.map_err(schema::not_migrated)?;
-    connection.keep();
-    Ok(Pool::Postgres(pool))
 }
 
 #[cfg(feature = "postgres")]

@@ -79,7 +79,11 @@ impl<C: Connection + 'static> Connections<C> {
 
     /// A connection, when there is one.
     pub(super) async fn take(&self) -> Result<Held<C>, Fault> {
-        let taken = tokio::time::timeout(self.patience, self.ready_or_new(Instant::now() + self.patience));
+        self.take_within(self.patience).await
+    }
+
+    pub(super) async fn take_within(&self, patience: Duration) -> Result<Held<C>, Fault> {
+        let taken = tokio::time::timeout(patience, self.ready_or_new(Instant::now() + patience));
         taken.await.unwrap_or(Err(Fault::DeadlinePassed))
     }
 

@@ -37,8 +37,21 @@ pub(super) fn migrations(steps: &[Step]) -> Migrator {
 pub(super) fn not_migrated(error: MigrateError) -> OpenError {
     match error {
         MigrateError::VersionMissing(schema) => OpenError::Newer(schema),
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) if is_denied(&error) => {
+            OpenError::MayNotMigrate(error.into())
+        }
         MigrateError::Execute(error) => OpenError::Unavailable(error.into()),
         error => OpenError::Damaged(error.into()),
+    }
+}
+
+/// Whether the user lacks a privilege. MySQL says by the same SQLSTATE that a statement is wrong.
+fn is_denied(error: &sqlx::Error) -> bool {
+    let Some(error) = error.as_database_error() else { return false };
+    match error.code().as_deref() {
+        Some("42501") => true,
+        Some("42000") => error.message().contains("denied"),
+        _ => false,
     }
 }
 
@@ -68,8 +81,11 @@ async fn done(pool: &Pool) -> Result<Vec<Done>, Fault> {
     #[cfg(feature = "postgres")]
     static POSTGRES: Text =
         Text::new("SELECT COUNT(*) FROM pg_class c WHERE c.oid = to_regclass('_sqlx_migrations')");
-    static DONE: Text =
-        Text::new("SELECT m.version, m.checksum FROM _sqlx_migrations m WHERE m.success ORDER BY m.version");
+    // MySQL keeps one that failed in the middle: nothing counts then, so that the driver is asked.
+    static DONE: Text = Text::new(
+        "SELECT m.version, m.checksum FROM _sqlx_migrations m \
+         WHERE NOT EXISTS (SELECT 1 FROM _sqlx_migrations f WHERE NOT f.success) ORDER BY m.version",
+    );
     let mut session = pool.session().await?;
     let is_there = match pool {
         #[cfg(feature = "mysql")]

@@ -6,6 +6,7 @@ mod bench;
 mod crossed;
 mod kill;
 mod network;
+mod open;
 #[path = "../sqlite/posts.rs"]
 #[allow(dead_code)]
 mod posts;

@@ -1,0 +1,80 @@
+//! What stands in the way when a database is opened.
+
+use std::time::{Duration, Instant};
+
+use im_store::sql::{OpenError, SqlOptions, SqlStore};
+use im_test_servers::{MariaDb, Postgres};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+
+use super::bench::{Kind, database};
+
+/// The URL of a new user who may make no tables.
+fn guest(kind: Kind, url: &str) -> String {
+    let (place, name) = url.rsplit_once('/').unwrap();
+    let place = place.rsplit_once('@').unwrap().1;
+    let user = user(url);
+    match kind {
+        Kind::MySql => {
+            MariaDb::shared().execute(&format!("CREATE USER {user} IDENTIFIED BY 'guest'"));
+            let rows = format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {name}.* TO {user}");
+            MariaDb::shared().execute(&rows);
+            format!("mysql://{user}:guest@{place}/{name}")
+        }
+        Kind::Postgres => {
+            Postgres::shared().execute(&format!("CREATE USER {user} PASSWORD 'guest'"));
+            format!("postgres://{user}:guest@{place}/{name}")
+        }
+    }
+}
+
+/// Called like the database.
+fn user(url: &str) -> &str {
+    let name = url.rsplit_once('/').unwrap().1;
+    &name[name.len().saturating_sub(28)..]
+}
+
+/// MySQL lets a user into tables before they are there, PostgreSQL does not.
+async fn let_in(kind: Kind, url: &str) {
+    if let Kind::Postgres = kind {
+        let rows =
+            format!("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {}", user(url));
+        PgConnection::connect(url).await.unwrap().execute(AssertSqlSafe(rows)).await.unwrap();
+    }
+}
+
+async fn opens_for_a_guest_once_there_are_tables(kind: Kind) {
+    let url = database(kind, "guest");
+    let theirs = guest(kind, &url);
+    let refused = SqlStore::open(&*theirs).await;
+    assert!(matches!(refused, Err(OpenError::MayNotMigrate(_))), "{refused:?}");
+    SqlStore::open(&*url).await.unwrap().close().await;
+    let_in(kind, &url).await;
+    SqlStore::open(&*theirs).await.unwrap().close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_of_mariadb_who_may_not_make_tables_opens_those_of_another() {
+    opens_for_a_guest_once_there_are_tables(Kind::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_of_postgresql_who_may_not_make_tables_opens_those_of_another() {
+    opens_for_a_guest_once_there_are_tables(Kind::Postgres).await;
+}
+
+#[tokio::test]
+async fn a_url_that_names_no_database_is_told() {
+    let url = database(Kind::MySql, "nameless");
+    let refused = SqlStore::open(url.rsplit_once('/').unwrap().0).await;
+    let Err(OpenError::Url(Some(cause))) = &refused else { panic!("{refused:?}") };
+    assert_eq!(cause.to_string(), "it names no database");
+}
+
+#[tokio::test]
+async fn nobody_waits_for_minutes_for_a_database_that_is_not_there_because_calls_may_take_as_long() {
+    let began = Instant::now();
+    let options = SqlOptions::new("mysql://im@127.0.0.1:1/im").call_deadline(Duration::from_secs(300));
+    let refused = options.open().await;
+    assert!(matches!(refused, Err(OpenError::Unavailable(_))), "{refused:?}");
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+}
