@@ -35,9 +35,11 @@ impl Source {
 
 /// Without what may be a password.
 fn shown(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-    format!("{scheme}://{host}")
+    let host = |rest: &str| rest.rsplit_once('@').map_or(rest, |(_, host)| host).to_owned();
+    match url.split_once("://") {
+        Some((scheme, rest)) => format!("{scheme}://{}", host(rest)),
+        None => host(url),
+    }
 }
 
 impl<'a> Parts<'a> {
@@ -107,10 +109,12 @@ mod tests {
 
     #[test]
     fn a_wrong_url_is_shown_without_its_password() {
-        let Err(error) = Source::of("radis://user:secret@host") else { panic!("radis is no scheme") };
-        assert!(
-            error.to_string().starts_with("radis://host: a Redis URL is like redis://HOST:PORT"),
-            "{error}"
-        );
+        for (url, start) in [("radis://user:secret@host", "radis://host: "), ("user:secret@host:1", "host:1: ")] {
+            let Err(error) = Source::of(url) else { panic!("{url} is none") };
+            assert!(
+                error.to_string().starts_with(&format!("{start}a Redis URL is like redis://HOST:PORT")),
+                "{error}"
+            );
+        }
     }
 }
