@@ -9,12 +9,15 @@ pub(crate) fn line(text: &str) -> std::io::Result<()> {
     stdout.flush()
 }
 
-/// Says on standard error what is wrong, with its causes.
+/// Says on standard error what is wrong, with its causes. Some errors say their cause themselves: nothing is said twice.
 pub(crate) fn complain(wrong: &dyn Error, code: u8) -> ExitCode {
     let mut text = format!("error: {wrong}");
     let mut cause = wrong.source();
     while let Some(source) = cause {
-        text = format!("{text}: {source}");
+        let words = source.to_string();
+        if !text.ends_with(&words) {
+            text = format!("{text}: {words}");
+        }
         cause = source.source();
     }
     // If even this cannot be written, the exit code has to do.
