@@ -109,7 +109,9 @@ mod tests {
 
     #[test]
     fn a_wrong_url_is_shown_without_its_password() {
-        for (url, start) in [("radis://user:secret@host", "radis://host: "), ("user:secret@host:1", "host:1: ")] {
+        for (url, start) in
+            [("radis://user:secret@host", "radis://host: "), ("user:secret@host:1", "host:1: ")]
+        {
             let Err(error) = Source::of(url) else { panic!("{url} is none") };
             assert!(
                 error.to_string().starts_with(&format!("{start}a Redis URL is like redis://HOST:PORT")),
