@@ -10,7 +10,7 @@ use crate::output;
 /// Says what a store holds.
 pub(super) async fn run(location: &Location) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
-    let store = location.open().await?;
+    let store = interrupts.stop(location.open()).await.ok_or(Failure::Interrupted)??;
     let mut progress = Progress::new("read");
     let mut show = |counts: &Counts| progress.show(counts);
     let counts = transfer::count(store.store(), PageLimits::default(), &mut show);

@@ -14,7 +14,8 @@ pub(super) async fn run(first: &Location, second: &Location) -> Result<(), Failu
         return Err(Failure::Same(first.clone(), second.clone()));
     }
     let mut interrupts = Interrupts::listen()?;
-    let (one, other) = (first.open().await?, second.open().await?);
+    let open = async { Ok::<_, Failure>((first.open().await?, second.open().await?)) };
+    let (one, other) = interrupts.stop(open).await.ok_or(Failure::Interrupted)??;
     compare(one.store(), other.store(), &mut interrupts).await?;
     one.close().await;
     other.close().await;
