@@ -5,7 +5,7 @@ use im_core::id::Uid;
 use serde::Serialize;
 
 use crate::settings::Kick;
-use crate::store::{Location, StoreArgs};
+use crate::store::{Location, Locations, StoreArgs};
 
 /// An instant-messaging server in one process, with its data in one directory.
 ///
@@ -27,7 +27,11 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Prints a token for each user, one a line, for the server's own authenticator; also while the server runs.
     Token(TokenArgs),
-    /// Copies, compares, counts and changes stores on which no server is running.
+    /// Works on stores: copies, compares, counts and changes those on which no server is running, and moves buckets while servers run.
+    ///
+    /// A store is named by its kind and its place: log:DIR, sqlite:FILE, mysql://USER:PASSWORD@HOST:PORT/DATABASE, postgres://… or
+    /// sharded:FILE. A command about one store takes the server's own if none is named: that of IM_STORE, of the configuration file, or
+    /// in the data directory. Better not name a password on the command line, where others see it.
     Store(StoreArgs),
 }
 
@@ -57,7 +61,7 @@ pub(crate) struct Flags {
 
     /// Which store keeps the messages, and where: log:DIR, sqlite:FILE, mysql://USER:PASSWORD@HOST:PORT/DATABASE or postgres://… (better not on the
     /// command line, where others see the password), or sharded:FILE, which names several databases [default: log:DATA/store, or sqlite:DATA/im.db if that is all there is].
-    #[arg(long, env = "IM_STORE", value_name = "STORE", hide_env_values = true)]
+    #[arg(long, env = "IM_STORE", value_name = "STORE", hide_env_values = true, value_parser = Locations)]
     #[serde(skip_serializing_if = "Option::is_none")]
     store: Option<Location>,
 

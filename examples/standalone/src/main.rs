@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     let outcome = match &cli.command {
         None => serve::run(&settings),
         Some(Command::Token(args)) => token::run(&settings, args),
-        Some(Command::Store(args)) => return store::run(args),
+        Some(Command::Store(args)) => return store::run(&settings, args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

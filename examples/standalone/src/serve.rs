@@ -10,7 +10,6 @@ use im_transport::jwt::JwtAuthenticator;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::settings::Settings;
-use crate::store::Location;
 use crate::{descriptors, output, secret};
 
 /// Runs the server until a signal or a failure ends it.
@@ -18,7 +17,7 @@ use crate::{descriptors, output, secret};
 pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let mut signals = Signals::new()?;
     let secret = secret::load_or_create(&settings.data)?;
-    let location = settings.store.clone().unwrap_or_else(|| Location::found_in(&settings.data));
+    let location = settings.location();
     tracing::info!(store = %location, "opens");
     let mut store = location.serve().await?;
     store.look_after();

@@ -100,6 +100,11 @@ impl Settings {
         Ok(self)
     }
 
+    /// The store that was named, or the one in the data directory.
+    pub(crate) fn location(&self) -> Location {
+        self.store.clone().unwrap_or_else(|| Location::found_in(&self.data))
+    }
+
     pub(crate) fn idle(&self) -> Duration {
         Duration::from_secs(self.idle_seconds.into())
     }

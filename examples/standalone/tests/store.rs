@@ -243,6 +243,61 @@ fn migrating_makes_the_tables_once_and_says_no_password() {
     assert!(err.contains("cannot open the database") && !err.contains("opensesame"), "{err}");
 }
 
+#[test]
+fn what_names_no_store_is_not_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = "redis://im:opensesame@127.0.0.1/im";
+    for args in [&["stat", url][..], &["bump-epoch", url], &["copy", "log:a", url], &["verify", url, "log:a"]]
+    {
+        let (code, out, err) = run(dir.path(), args);
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{args:?}");
+        assert!(err.contains("expected log:DIR") && !err.contains("opensesame"), "{args:?}: {err}");
+    }
+    let server = command(dir.path(), &["stat"]).env("IM_STORE", url).output().unwrap();
+    let err = String::from_utf8(server.stderr).unwrap();
+    assert_eq!(server.status.code(), Some(2));
+    assert!(err.contains("--store") && !err.contains("opensesame"), "{err}");
+}
+
+#[test]
+fn a_store_that_is_not_named_is_the_server_s() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(&dir.path().join("a.db"), 70);
+    std::fs::create_dir(dir.path().join("im-data")).unwrap();
+    assert_eq!(run(dir.path(), &["copy", "--no-verify", "sqlite:a.db", "log:im-data/store"]).0, Some(0));
+    let (_, expected, _) = run(dir.path(), &["stat", "sqlite:a.db"]);
+    let stat = |key: &str, value: &str| {
+        let stat = command(dir.path(), &["stat"]).env(key, value).output().unwrap();
+        String::from_utf8(stat.stdout).unwrap()
+    };
+    assert_eq!(stat("IM_DATA", "im-data"), expected);
+    assert_eq!(stat("IM_STORE", "sqlite:a.db"), expected);
+    std::fs::write(dir.path().join("im.toml"), "store = \"sqlite:a.db\"").unwrap();
+    assert_eq!(stat("IM_CONFIG", "im.toml"), expected);
+    assert!(run(dir.path(), &["bump-epoch"]).1.starts_with("epoch 0 -> "));
+    let (code, _, err) = run(dir.path(), &["stat", "--data", "none"]);
+    assert!(code == Some(1) && err.contains("there is no store at log:none/store"), "{err}");
+}
+
+#[test]
+fn a_copy_to_a_database_that_is_not_there_names_it_and_ends_when_it_is_asked_to() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(&dir.path().join("a.db"), 1);
+    let args = ["copy", "sqlite:a.db", "mysql://im:opensesame@127.0.0.1:1/im"];
+    let mut waiting = command(dir.path(), &args).stdout(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    let began = Instant::now();
+    assert!(Command::new("kill").arg(waiting.id().to_string()).status().unwrap().success());
+    assert_eq!(waiting.wait().unwrap().code(), Some(130));
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    let (code, out, err) = run(dir.path(), &args);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(
+        err.contains("cannot open mysql://im@127.0.0.1:1/im: ") && err.matches("refused").count() == 1,
+        "{err}"
+    );
+}
+
 /// The epochs of the contract line.
 fn epochs(line: &str) -> (i32, i32) {
     let (before, after) = line.trim_end().strip_prefix("epoch ").unwrap().split_once(" -> ").unwrap();

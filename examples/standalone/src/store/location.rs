@@ -1,3 +1,4 @@
+use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -5,6 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::builder::TypedValueParser;
 use im_core::storage::{Exportable, Import, Shard, Store};
 use im_store::log::{LogOptions, LogStore};
 use im_store::sql::{SqlOptions, SqlStore};
@@ -43,14 +45,12 @@ pub(crate) enum OpenError {
     Log(#[from] im_store::log::OpenError),
     #[error(transparent)]
     Sqlite(#[from] im_store::sqlite::OpenError),
-    #[error(transparent)]
-    Sql(#[from] im_store::sql::OpenError),
+    #[error("cannot open {0}")]
+    Sql(Location, #[source] im_store::sql::OpenError),
     #[error(transparent)]
     Databases(#[from] DatabasesError),
     #[error(transparent)]
     Sharded(#[from] im_store::layer::sharding::OpenError),
-    #[error("cannot open {0}")]
-    Database(Location, #[source] Box<OpenError>),
     #[error("{0} is several databases already")]
     Nested(Location),
 }
@@ -63,9 +63,32 @@ impl FromStr for Location {
             Some(("log", dir)) if !dir.is_empty() => Ok(Self::Log(dir.into())),
             Some(("sharded", file)) if !file.is_empty() => Ok(Self::Sharded(file.into())),
             Some(("sqlite", file)) if !file.is_empty() => Ok(Self::Sqlite(file.into())),
-            Some(("mysql" | "postgres", rest)) if rest.starts_with("//") => Ok(Self::Sql(text.to_owned())),
+            Some(("mysql" | "mariadb" | "postgres" | "postgresql", rest)) if rest.starts_with("//") => {
+                Ok(Self::Sql(text.to_owned()))
+            }
             _ => Err(NoSuchLocation),
         }
+    }
+}
+
+/// Reads a location of the command line or the environment; what is none is not shown, because it may have a password.
+#[derive(Clone)]
+pub(crate) struct Locations;
+
+impl TypedValueParser for Locations {
+    type Value = Location;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<Location, clap::Error> {
+        value.to_str().ok_or(NoSuchLocation).and_then(str::parse).map_err(|wrong| {
+            let argument = argument.map(ToString::to_string).unwrap_or_default();
+            let kind = clap::error::ErrorKind::ValueValidation;
+            clap::Error::raw(kind, format!("invalid value for '{argument}': {wrong}\n")).with_cmd(command)
+        })
     }
 }
 
@@ -166,7 +189,10 @@ impl Location {
         match self {
             Self::Log(path) => Ok(Single::Log(Arc::new(LogStore::open(path).await?))),
             Self::Sqlite(path) => Ok(Single::Sqlite(Arc::new(SqliteStore::open(path).await?))),
-            Self::Sql(url) => Ok(Single::Sql(Arc::new(SqlStore::open(url).await?))),
+            Self::Sql(url) => {
+                let opened = SqlStore::open(url).await;
+                Ok(Single::Sql(Arc::new(opened.map_err(|error| self.sql(error))?)))
+            }
             Self::Sharded(_) => Err(OpenError::Nested(self.clone())),
         }
     }
@@ -187,10 +213,15 @@ impl Location {
             }
             Self::Sql(url) => {
                 let opened = SqlOptions::new(url).call_deadline(DEADLINE).open().await;
-                Ok(Single::Sql(Arc::new(opened.map_err(OpenError::from)?)))
+                Ok(Single::Sql(Arc::new(opened.map_err(|error| self.sql(error))?)))
             }
             Self::Sharded(_) => Err(Failure::Several(self.clone())),
         }
+    }
+
+    /// The error of a database does not say which it is.
+    fn sql(&self, error: im_store::sql::OpenError) -> OpenError {
+        OpenError::Sql(self.clone(), error)
     }
 
     /// Begins a copy into a store.
@@ -199,7 +230,9 @@ impl Location {
             Ok::<Box<dyn Import>, OpenError>(match self {
                 Self::Log(path) => Box::new(LogOptions::new(path).import().await?),
                 Self::Sqlite(path) => Box::new(SqliteOptions::new(path).import().await?),
-                Self::Sql(url) => Box::new(SqlOptions::new(url).import().await?),
+                Self::Sql(url) => {
+                    Box::new(SqlOptions::new(url).import().await.map_err(|error| self.sql(error))?)
+                }
                 Self::Sharded(_) => return Err(OpenError::Nested(self.clone())),
             })
         };
@@ -214,6 +247,11 @@ impl Location {
 fn place(url: &str) -> (&str, &str) {
     let url = url.split('?').next().unwrap_or_default();
     let (scheme, rest) = url.split_once("://").unwrap_or_default();
+    let scheme = match scheme {
+        "mariadb" => "mysql",
+        "postgresql" => "postgres",
+        scheme => scheme,
+    };
     (scheme, rest.rsplit_once('@').map_or(rest, |(_, place)| place))
 }
 
@@ -320,6 +358,8 @@ mod tests {
         let location = |text: &str| text.parse::<Location>().expect("a location");
         let one = location("mysql://im:secret@db/im");
         assert!(one.is(&location("mysql://root@db/im?ssl-mode=required")));
+        assert!(one.is(&location("mariadb://im@db/im")));
+        assert!(location("postgres://db/im").is(&location("postgresql://im@db/im")));
         assert!(!one.is(&location("mysql://im:secret@db/other")) && !one.is(&location("postgres://db/im")));
     }
 }

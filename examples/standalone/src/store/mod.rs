@@ -15,9 +15,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use crate::settings::Settings;
 use crate::{FAILED, output};
 use failure::Failure;
-pub(crate) use location::Location;
+pub(crate) use location::{Location, Locations};
 
 #[derive(Debug, Args)]
 pub(crate) struct StoreArgs {
@@ -25,17 +26,17 @@ pub(crate) struct StoreArgs {
     command: StoreCommand,
 }
 
-/// A store is named by its kind and its place: log:DIR, sqlite:FILE, the URL of a database, or sharded:FILE for several of them. No server may be running
-/// on it, but for `buckets` and `move`.
 #[derive(Debug, Subcommand)]
 enum StoreCommand {
     /// Copies a store into a new one, of whatever kind, and compares the two.
     ///
     /// A copy that fails or is interrupted leaves TO unfinished: no server opens it. Copy again, which begins anew, or remove it.
     Copy {
-        /// The store to copy. It is not changed.
+        /// The store to copy: log:DIR, sqlite:FILE, mysql://… or postgres://…. It is not changed.
+        #[arg(value_parser = Locations)]
         from: Location,
         /// Where the copy goes: there must be none yet, or an unfinished one.
+        #[arg(value_parser = Locations)]
         to: Location,
         /// Do not compare the stores afterwards.
         #[arg(long)]
@@ -43,20 +44,24 @@ enum StoreCommand {
     },
     /// Compares two stores: exit code 0 if they answer alike, 3 if not, with the first differences.
     Verify {
-        /// The one.
+        /// The one: log:DIR, sqlite:FILE, mysql://… or postgres://….
+        #[arg(value_parser = Locations)]
         first: Location,
         /// The other.
+        #[arg(value_parser = Locations)]
         second: Location,
     },
     /// Counts what a store holds, by reading all of it.
     Stat {
-        /// The store.
-        store: Location,
+        /// The store: log:DIR, sqlite:FILE, mysql://… or postgres://… [default: the server's].
+        #[arg(value_parser = Locations)]
+        store: Option<Location>,
     },
     /// Makes or changes a store's tables for this version, and nothing else. A server does the same when it starts, if its database user may.
     Migrate {
-        /// The store.
-        store: Location,
+        /// The store: log:DIR, sqlite:FILE, mysql://…, postgres://… or sharded:FILE [default: the server's].
+        #[arg(value_parser = Locations)]
+        store: Option<Location>,
     },
     /// Tells clients that a store lost messages which it had acknowledged: after it was restored from a backup, or failed over to a replica that lagged.
     ///
@@ -64,21 +69,24 @@ enum StoreCommand {
     /// keeps what it has. Without it, clients take new messages for those that the store lost, or end. To raise it in vain costs that reading and
     /// nothing else. Servers that run meanwhile go on under the old epoch.
     BumpEpoch {
-        /// The store. Of several databases, the first one keeps the epoch.
-        store: Location,
+        /// The store: log:DIR, sqlite:FILE, mysql://…, postgres://… or sharded:FILE, of which the first database keeps the epoch [default: the server's].
+        #[arg(value_parser = Locations)]
+        store: Option<Location>,
     },
     /// Says which of several databases keeps which buckets, a line each, also while servers run.
     Buckets {
-        /// The store: sharded:FILE.
-        store: Location,
+        /// The store: sharded:FILE [default: the server's].
+        #[arg(value_parser = Locations)]
+        store: Option<Location>,
     },
     /// Moves buckets of users and groups to another of several databases, while servers run.
     ///
     /// To add a database, write it at the end of the file, restart the servers one by one, and then move buckets to it. Writes to a bucket
     /// wait for less than a second. If it fails or is interrupted, every bucket is where it was or where it is to be: run it again.
     Move {
-        /// The store: sharded:FILE.
-        store: Location,
+        /// The store: sharded:FILE [default: the server's].
+        #[arg(value_parser = Locations)]
+        store: Option<Location>,
         /// The database, by its place in the file, from 0.
         #[arg(long, value_name = "PLACE")]
         to: usize,
@@ -96,15 +104,16 @@ const INTERRUPTED: u8 = 130;
 
 /// Does what was asked; how the process ends.
 #[tokio::main]
-pub(crate) async fn run(args: &StoreArgs) -> ExitCode {
+pub(crate) async fn run(settings: &Settings, args: &StoreArgs) -> ExitCode {
+    let named = |store: &Option<Location>| store.clone().unwrap_or_else(|| settings.location());
     let outcome = match &args.command {
         StoreCommand::Copy { from, to, no_verify } => copy::run(from, to, !no_verify).await,
         StoreCommand::Verify { first, second } => verify::run(first, second).await,
-        StoreCommand::Stat { store } => stat::run(store).await,
-        StoreCommand::Migrate { store } => migrate(store).await,
-        StoreCommand::BumpEpoch { store } => bump_epoch::run(store).await,
-        StoreCommand::Buckets { store } => buckets::list(store).await,
-        StoreCommand::Move { store, to, buckets } => buckets::relocate(store, buckets, *to).await,
+        StoreCommand::Stat { store } => stat::run(&named(store)).await,
+        StoreCommand::Migrate { store } => migrate(&named(store)).await,
+        StoreCommand::BumpEpoch { store } => bump_epoch::run(&named(store)).await,
+        StoreCommand::Buckets { store } => buckets::list(&named(store)).await,
+        StoreCommand::Move { store, to, buckets } => buckets::relocate(&named(store), buckets, *to).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -46,8 +46,7 @@ impl Sharded {
         let mut shards = Vec::new();
         for location in &names {
             tracing::info!(database = %location, "opens");
-            let of = |error| OpenError::Database(location.clone(), Box::new(error));
-            let database = location.serve_single().await.map_err(of)?;
+            let database = location.serve_single().await?;
             shards.extend(database.shard());
             databases.push(database);
         }
