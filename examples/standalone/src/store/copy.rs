@@ -14,7 +14,11 @@ pub(super) async fn run(from: &Location, to: &Location, verifies: bool) -> Resul
     }
     let mut interrupts = Interrupts::listen()?;
     let source = interrupts.stop(from.open()).await.ok_or(Failure::Interrupted)??;
-    let import = interrupts.stop(to.import()).await.ok_or_else(|| begun(to))??;
+    let import = match to {
+        // It may be waited for, and nothing is begun in it by then.
+        Location::Sql(_) => interrupts.stop(to.import()).await.ok_or(Failure::Interrupted)??,
+        _ => to.import().await?,
+    };
     let mut progress = Progress::new("copied");
     let mut show = |counts: &Counts| progress.show(counts);
     let copy = transfer::copy(source.store(), import, PageLimits::default(), &mut show);
@@ -30,14 +34,6 @@ pub(super) async fn run(from: &Location, to: &Location, verifies: bool) -> Resul
     }
     source.close().await;
     Ok(())
-}
-
-/// A file may have been made by then. A database that is out of reach has nothing new in it, and one in which a copy was begun before says so when it is opened.
-fn begun(to: &Location) -> Failure {
-    match to {
-        Location::Sql(_) => Failure::Interrupted,
-        _ => Failure::CopyInterrupted(to.clone()),
-    }
 }
 
 /// Counts as a contract line has them.
