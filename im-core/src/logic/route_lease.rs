@@ -1,6 +1,7 @@
 //! The node's lease at the router: while it holds, pushes find the node's links.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::error::Error;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,12 +21,14 @@ pub(super) struct RouteLease {
     /// By the node's own clock, from before the renewal was asked for: the router's lease ends later.
     ends: Mutex<Tick>,
     losses: AtomicU64,
+    /// Whether the last renewal failed, which is said once.
+    is_late: AtomicBool,
 }
 
 impl RouteLease {
     /// A lease that a first renewal has this long to take.
     pub(super) fn new(ends: Tick) -> Self {
-        Self { ends: Mutex::new(ends), losses: AtomicU64::new(0) }
+        Self { ends: Mutex::new(ends), losses: AtomicU64::new(0), is_late: AtomicBool::new(false) }
     }
 }
 
@@ -51,18 +54,27 @@ impl Logic {
         let renewal = self.ports.routes.renew(self.node(), life, ttl);
         let deadline = self.ports.clock.sleep_until(asked + ttl.min(self.policy.node_lease) / RENEWALS);
         let outcome = match select(renewal, deadline).await {
-            Either::Left((outcome, _)) => outcome.map_err(|failure| failure.to_string()),
+            Either::Left((outcome, _)) => outcome.map_err(|failure| words(&failure)),
             Either::Right(_) => Err("no answer".to_owned()),
         };
         match &outcome {
             Ok(continuity) => self.renewed(asked + ttl, *continuity),
-            Err(reason) => tracing::warn!(reason, "the node's routes are not renewed yet"),
+            Err(reason) => self.not_renewed(reason),
         }
         outcome.is_ok()
     }
 
+    fn not_renewed(&self, reason: &str) {
+        if !self.route_lease.is_late.swap(true, Ordering::Relaxed) {
+            tracing::warn!(reason, "the node's routes are not renewed for now");
+        }
+    }
+
     fn renewed(&self, ends: Tick, continuity: Continuity) {
         *lock(&self.route_lease.ends) = ends;
+        if self.route_lease.is_late.swap(false, Ordering::Relaxed) {
+            tracing::info!("the node's routes are renewed again");
+        }
         if continuity == Continuity::PerhapsLost {
             tracing::warn!("the router may have lost routes: all links are confirmed");
             self.route_lease.losses.fetch_add(1, Ordering::Release);
@@ -73,6 +85,14 @@ impl Logic {
     fn pause(&self, renewed: bool) -> Duration {
         let usual = self.policy.route_lease / RENEWALS;
         if renewed { usual } else { usual / 5 }
+    }
+}
+
+/// A failure with its cause.
+fn words(failure: &dyn Error) -> String {
+    match failure.source() {
+        Some(cause) => format!("{failure}: {cause}"),
+        None => failure.to_string(),
     }
 }
 

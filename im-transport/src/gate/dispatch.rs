@@ -28,11 +28,14 @@ impl Gate {
     }
 
     async fn resubscribe(&self) -> Subscription {
+        tracing::warn!("no pushes arrive for now");
         loop {
-            tracing::warn!("no pushes arrive for now");
             tokio::time::sleep(RETRY).await;
             match self.subscribe().await {
-                Ok(parcels) => return parcels,
+                Ok(parcels) => {
+                    tracing::info!("pushes arrive again");
+                    return parcels;
+                }
                 Err(failure) => {
                     tracing::debug!(error = &failure as &dyn std::error::Error, "the bus is still away");
                 }
