@@ -42,8 +42,10 @@ async fn renewals(logic: Arc<Logic>, mut ended: oneshot::Receiver<()>) {
             Either::Left(_) => return,
             Either::Right(((), again)) => ended = again,
         }
-        logic.renew_lease().await;
-        logic.look_at_epoch().await;
+        // A store that does not answer is not waited for twice: the next renewal would be late.
+        if logic.renew_lease().await {
+            logic.look_at_epoch().await;
+        }
     }
 }
 
@@ -66,7 +68,8 @@ async fn upkeep(logic: Arc<Logic>, mut stopped: oneshot::Receiver<()>, _done: [o
 }
 
 impl Logic {
-    async fn renew_lease(&self) {
+    /// Whether the lease holds on.
+    async fn renew_lease(&self) -> bool {
         let lease = lock(&self.lease).clone();
         // A clock that was set back must not starve the ids, which go on from where they were.
         let now = self.ports.clock.now().max(self.ids.time());
@@ -75,17 +78,20 @@ impl Logic {
             Ok(lease) => {
                 self.ids.extend(lease.until);
                 *lock(&self.lease) = lease;
+                true
             }
             Err(failure) if failure.kind() == StoreErrorKind::LeaseLost => {
                 tracing::error!(node = %lease.node, "another server runs under this one's name: this one stops");
                 self.superseded.store(true, Ordering::Release);
                 self.stop();
+                false
             }
             Err(failure) => {
                 tracing::warn!(
                     error = &failure as &dyn std::error::Error,
                     "the node's lease is not renewed yet"
                 );
+                false
             }
         }
     }
