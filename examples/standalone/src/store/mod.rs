@@ -67,7 +67,7 @@ enum StoreCommand {
     ///
     /// Stop all its servers, bring the store back, raise the epoch, and only then start them. Every client then reads its timeline anew and
     /// keeps what it has. Without it, clients take new messages for those that the store lost, or end. To raise it in vain costs that reading and
-    /// nothing else. Servers that run meanwhile go on under the old epoch.
+    /// nothing else. Servers that run meanwhile stop within seconds, and until then go on under the old epoch.
     BumpEpoch {
         /// The store: log:DIR, sqlite:FILE, mysql://…, postgres://… or sharded:FILE, of which the first database keeps the epoch [default: the server's].
         #[arg(value_parser = Locations)]
