@@ -20,6 +20,12 @@ async fn server(databases: &[Arc<dyn Shard>]) -> Arc<ShardedStore> {
 }
 
 /// Fences are short, so that what a dead mover leaves is over soon.
+/// A user whom the database keeps.
+fn name_in(store: &ShardedStore, database: usize) -> String {
+    let mut names = (0..).map(|n| format!("user {n}"));
+    names.find(|name| store.map().database_of(&user(name)) == database).unwrap()
+}
+
 fn mover(store: &Arc<ShardedStore>) -> Mover {
     let mut limits = MoveLimits::default();
     limits.fence = Duration::from_millis(400);
@@ -253,11 +259,7 @@ async fn a_mover_that_dies_anywhere_is_made_good_by_running_it_again() {
 async fn halves_that_wait_are_delivered_before_their_sender_moves() {
     let open = Memory::with_clock(2, RealTime::new()).open().await;
     let store = server(&open).await;
-    let name = |database| {
-        let mut names = (0..).map(|n| format!("user {n}"));
-        names.find(|name| store.map().database_of(&user(name)) == database).unwrap()
-    };
-    let (here, there) = (name(0), name(1));
+    let [here, there] = [0, 1].map(|database| name_in(&store, database));
     let post = direct(&here, &there, 1);
     let half = im_core::storage::Part::Home { post: post.clone(), taken: false };
     open[0].append_parts(vec![half]).await.remove(0).unwrap();
@@ -271,11 +273,7 @@ async fn halves_that_wait_are_delivered_before_their_sender_moves() {
 async fn a_half_that_waits_for_a_bucket_is_delivered_when_that_comes_to_its_sender() {
     let open = Memory::with_clock(2, RealTime::new()).open().await;
     let store = server(&open).await;
-    let name = |database| {
-        let mut names = (0..).map(|n| format!("user {n}"));
-        names.find(|name| store.map().database_of(&user(name)) == database).unwrap()
-    };
-    let (here, there) = (name(0), name(1));
+    let [here, there] = [0, 1].map(|database| name_in(&store, database));
     let post = direct(&here, &there, 1);
     let half = im_core::storage::Part::Home { post: post.clone(), taken: false };
     open[0].append_parts(vec![half]).await.remove(0).unwrap();
@@ -289,11 +287,7 @@ async fn a_half_that_waits_for_a_bucket_is_delivered_when_that_comes_to_its_send
 async fn released_to_where_a_half_waits() -> (Arc<ShardedStore>, [String; 2]) {
     let open = Memory::with_clock(2, RealTime::new()).open().await;
     let store = server(&open).await;
-    let name = |database| {
-        let mut names = (0..).map(|n| format!("user {n}"));
-        names.find(|name| store.map().database_of(&user(name)) == database).unwrap()
-    };
-    let (here, there) = (name(0), name(1));
+    let [here, there] = [0, 1].map(|database| name_in(&store, database));
     let half = im_core::storage::Part::Home { post: direct(&here, &there, 1), taken: false };
     open[0].append_parts(vec![half]).await.remove(0).unwrap();
     let (id, buckets) = (open[0].next_move().await.unwrap(), vec![Bucket::of(&user(&there))]);
@@ -374,8 +368,7 @@ async fn a_call_that_waits_for_a_fence_ends_also_if_another_database_hangs() {
     // Two calls are made when the store is opened.
     let hangs = Faulty::new(memory[1].clone(), Fault::at(2, How::KilledBefore));
     let store = server(&[memory[0].clone(), Arc::new(hangs)]).await;
-    let mut names = (0..).map(|n| format!("user {n}"));
-    let name = names.find(|name| store.map().database_of(&user(name)) == 0).unwrap();
+    let name = name_in(&store, 0);
     let id = memory[0].next_move().await.unwrap();
     memory[0].depart(id, vec![Bucket::of(&user(&name))], 1).await.unwrap();
     memory[0].fence(id, Duration::from_secs(1)).await.unwrap();
