@@ -2,20 +2,26 @@
 //!
 //! It locks the rows of all timelines that the batch writes, in the order of their names, and gives versions from there: two servers that write to one
 //! user take turns. Keys and msgids are looked up only if an index says that one is there already, which only repeats do.
+//!
+//! Who wrote to these owners last knows [what it will find](super::heads). Then the transaction asks nothing: its first statement moves the heads on, if they are where they were
+//! left and their buckets are here. If they are not, it is rolled back, and the batch asks after all.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::mem;
 
+use im_core::id::Version;
 use im_core::message::TimelineId;
 use im_core::storage::{Part, Placed, StoreError};
 
-use super::buckets::{bucket_of, ownership};
+use super::buckets::{Ownership, bucket_of, number_of};
 use super::driver::{Column, Session};
 use super::halves::{Sent, Standing};
+use super::heads::Left;
 use super::lookup::{self, Owners};
-use super::plan::{self, Known, Plan};
+use super::plan::{self, Known, KnownOwner, Plan};
 use super::statement::{Both, Insert, Together};
 use super::tries::Tries;
-use super::{Fault, SqlStore};
+use super::{Fault, SqlStore, writing};
 use crate::name;
 
 type Answers = Vec<Result<Placed, StoreError>>;
@@ -23,20 +29,50 @@ type Answers = Vec<Result<Placed, StoreError>>;
 impl SqlStore {
     /// Stores a batch, again if it lost against another.
     pub(super) async fn place(&self, parts: Vec<Part>) -> Result<Answers, Fault> {
+        if let Some(answers) = self.place_from_memory(&parts).await? {
+            return Ok(answers);
+        }
         // Of what stands in another database's timeline, no index here complains.
         let taken =
             |part: &Part| matches!(part, Part::Home { taken: true, .. } | Part::Key { taken: true, .. });
         let (mut tries, mut look) = (Tries::default(), parts.iter().any(taken));
         loop {
-            let mut session = self.pool.begin().await?;
+            let mut session = self.pool.session().await?;
             let placed = place(&mut session, &parts, look).await;
             match session.end(placed).await {
+                Ok((answers, left)) => {
+                    self.heads.put(left.into_iter());
+                    return Ok(answers);
+                }
                 Err(Fault::NewOwners(names)) => self.create_owners(names).await?,
                 Err(Fault::FencesOver(buckets)) => self.end_fences(buckets).await?,
                 Err(fault) if fault.is_twice() && !look => look = true,
                 Err(fault) if fault.is_conflict() => tries.wait(fault).await?,
-                outcome => return outcome,
+                Err(fault) => return Err(fault),
             }
+        }
+    }
+
+    /// Stores a batch that only moves heads which this store left as they are. `None` if it is another batch, or somebody else wrote.
+    async fn place_from_memory(&self, parts: &[Part]) -> Result<Option<Answers>, Fault> {
+        let owners = plan::owners_of(parts);
+        let written: HashSet<&TimelineId> = parts.iter().flat_map(plan::written).collect();
+        if !owners.iter().all(|owner| written.contains(owner)) {
+            return Ok(None);
+        }
+        let Some(owners) = self.heads.take(&owners) else { return Ok(None) };
+        let (sends, standing) = (vec![None; parts.len()], vec![None; parts.len()]);
+        let known = Known { owners: owners.clone(), sends, standing, ..Known::default() };
+        let plan = plan::plan(parts.to_vec(), known);
+        let mut session = self.pool.session().await?;
+        let stored = store_after(&mut session, &plan, &owners).await;
+        match session.end(stored).await {
+            Ok(()) => {
+                self.heads.put_back(left(owners, &plan));
+                Ok(Some(plan.answers))
+            }
+            Err(fault) if matches!(fault, Fault::Stale) || fault.is_conflict() => Ok(None),
+            Err(fault) => Err(fault),
         }
     }
 
@@ -60,21 +96,37 @@ pub(super) async fn insert_owners(session: &mut Session, names: Vec<Vec<u8>>) ->
     session.insert(&NEW_OWNERS, vec![Column::Blobs(names), Column::Ints(buckets)]).await
 }
 
-async fn place(session: &mut Session, parts: &[Part], look: bool) -> Result<Answers, Fault> {
-    let known = known(session, parts, look).await?;
-    let plan = plan::plan(parts.to_vec(), known);
+/// The answers, and those owners that simply belong here.
+type Appended = (Answers, Vec<Left>);
+
+async fn place(session: &mut Session, parts: &[Part], look: bool) -> Result<Appended, Fault> {
+    let (known, ownership) = known(session, parts, look).await?;
+    let mut owners = known.owners.clone();
+    owners.retain(|timeline, _| ownership.is_simple(timeline));
+    let mut plan = plan::plan(parts.to_vec(), known);
     store(session, &plan).await?;
-    Ok(plan.answers)
+    Ok((mem::take(&mut plan.answers), left(owners, &plan).collect()))
+}
+
+/// Those of the owners that a plan changes.
+fn left(owners: HashMap<TimelineId, KnownOwner>, plan: &Plan) -> impl Iterator<Item = Left> {
+    let heads: HashMap<i64, Version> = plan.owners.iter().map(|row| (row.id, row.head)).collect();
+    owners.into_iter().filter_map(move |(timeline, owner)| {
+        let head = *heads.get(&owner.id)?;
+        Some(Left { timeline, found: owner.head, owner: KnownOwner { head, ..owner } })
+    })
 }
 
 /// What the database has that concerns a batch. The timelines that it writes are locked, and the senders of keys alone, whose keys have their order too.
-async fn known(session: &mut Session, parts: &[Part], look: bool) -> Result<Known, Fault> {
+async fn known(session: &mut Session, parts: &[Part], look: bool) -> Result<(Known, Ownership), Fault> {
     let all = plan::owners_of(parts);
     let senders = parts.iter().filter(|part| matches!(part, Part::Key { .. }));
     let senders = senders.map(|part| TimelineId::User(plan::message_of(part).from.clone()));
     let written: HashSet<TimelineId> = parts.iter().flat_map(plan::written).cloned().chain(senders).collect();
     let others = lookup::names(all.iter().filter(|owner| !written.contains(owner)));
-    let mut owners = lookup::locked(session, lookup::names(written.iter())).await?;
+    let concerned: Vec<_> = parts.iter().map(plan::concerned).collect();
+    let buckets = concerned.iter().flatten().map(number_of).collect();
+    let (mut owners, ownership) = writing::begin(session, lookup::names(written.iter()), buckets).await?;
     if !others.is_empty() {
         owners.extend(lookup::owners(session, others).await?);
     }
@@ -82,7 +134,8 @@ async fn known(session: &mut Session, parts: &[Part], look: bool) -> Result<Know
     if !new.is_empty() {
         return Err(Fault::NewOwners(new));
     }
-    let refused = refused(session, parts).await?;
+    let refused = |owners: &Vec<_>| owners.iter().any(|owner| ownership.refuses(owner));
+    let refused = concerned.iter().map(refused).collect();
     let (sends, standing) = match look {
         true => (sends(session, &owners, parts).await?, standing(session, &owners, parts).await?),
         false => (vec![None; parts.len()], vec![None; parts.len()]),
@@ -91,14 +144,7 @@ async fn known(session: &mut Session, parts: &[Part], look: bool) -> Result<Know
         let known = owners.get(&name::of(&timeline))?.known(true);
         Some((timeline, known))
     });
-    Ok(Known { owners: owners.collect(), sends, standing, refused, ..Known::default() })
-}
-
-/// For each part, whether a bucket that it writes to is not here, or is fenced. What is here stays so until the transaction ends.
-async fn refused(session: &mut Session, parts: &[Part]) -> Result<Vec<bool>, Fault> {
-    let owners: Vec<Vec<TimelineId>> = parts.iter().map(plan::concerned).collect();
-    let ownership = ownership(session, owners.iter().flatten()).await?;
-    Ok(owners.iter().map(|owners| owners.iter().any(|owner| ownership.refuses(owner))).collect())
+    Ok((Known { owners: owners.collect(), sends, standing, refused, ..Known::default() }, ownership))
 }
 
 /// For each part, what is stored under its key.
@@ -187,6 +233,55 @@ pub(super) async fn store(session: &mut Session, plan: &Plan) -> Result<(), Faul
     let rows = [messages(plan), entries(plan)?, conversations(plan), outbox(plan)?, heads(plan)];
     session.insert_together(&ALL, rows).await
 }
+
+/// Moves heads on that are where they were left, of owners whose buckets are here. `floor` says where that is: it is not stored. An owner that is not there would be
+/// new, which is told by what the statement answers.
+static HEADS_AFTER: Insert = Insert::new(
+    "owners",
+    &["id", "name", "floor", "head", "bucket"],
+    Both {
+        mysql: "ON DUPLICATE KEY UPDATE head = IF(id = VALUES(id) AND name = VALUES(name) AND head = VALUES(floor) AND \
+                (SELECT b.state FROM buckets b WHERE b.bucket = owners.bucket LOCK IN SHARE MODE) = 0, VALUES(head), head)",
+        postgres: "ON CONFLICT (id) DO UPDATE SET head = excluded.head \
+                   WHERE owners.name = excluded.name AND owners.head = excluded.floor AND \
+                   (SELECT b.state FROM buckets b WHERE b.bucket = owners.bucket) = 0 RETURNING owners.bucket",
+    },
+);
+
+static ALL_AFTER: Together = Together::new([&MESSAGES, &ENTRIES, &CONVERSATIONS, &OUTBOX, &HEADS_AFTER]);
+
+/// Inserts a plan's rows in a new transaction, if its owners are as they were left.
+async fn store_after(
+    session: &mut Session,
+    plan: &Plan,
+    owners: &HashMap<TimelineId, KnownOwner>,
+) -> Result<(), Fault> {
+    session.begin_sharing().await?;
+    let rows =
+        [messages(plan), entries(plan)?, conversations(plan), outbox(plan)?, heads_after(plan, owners)];
+    match session.change_and_insert(&ALL_AFTER, rows).await? {
+        true => Ok(()),
+        false => Err(Fault::Stale),
+    }
+}
+
+/// In the order of names, in which everybody locks them.
+fn heads_after(plan: &Plan, owners: &HashMap<TimelineId, KnownOwner>) -> Vec<Column> {
+    let were: HashMap<i64, i64> = owners.values().map(|owner| (owner.id, owner.head.0)).collect();
+    let mut rows: Vec<_> = plan.owners.iter().collect();
+    rows.sort_unstable_by_key(|row| &row.name);
+    let rows = || rows.iter();
+    vec![
+        Column::ints(rows().map(|row| row.id)),
+        Column::blobs(rows().map(|row| row.name.clone())),
+        Column::ints(rows().map(|row| were.get(&row.id).copied().unwrap_or(NEW))),
+        Column::ints(rows().map(|row| row.head.0)),
+        Column::ints(rows().map(|_| NEW)),
+    ]
+}
+
+/// No bucket's number, and no head.
+const NEW: i64 = -1;
 
 fn messages(plan: &Plan) -> Vec<Column> {
     let rows = || plan.messages.iter();

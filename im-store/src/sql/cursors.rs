@@ -6,12 +6,12 @@ use im_core::id::{DeviceId, Uid, Version};
 use im_core::message::TimelineId;
 use im_core::storage::{Cursor, CursorAck, Cursors, MAX_CURSORS, StoreError, StoreErrorKind};
 
-use super::buckets::{check_owned, ownership};
+use super::buckets::{check_owned, number_of};
 use super::driver::{Column, Row, Session, Value};
 use super::lookup::{self, Owners};
 use super::statement::{Both, Insert, Text};
 use super::tries::Tries;
-use super::{Fault, SqlStore};
+use super::{Fault, SqlStore, writing};
 use crate::name;
 
 #[async_trait]
@@ -56,7 +56,7 @@ impl SqlStore {
     async fn move_cursors(&self, acks: Vec<CursorAck>) -> Result<Vec<Result<(), StoreError>>, Fault> {
         let mut tries = Tries::default();
         loop {
-            let mut session = self.pool.begin().await?;
+            let mut session = self.pool.session().await?;
             let moved = move_cursors(&mut session, &acks).await;
             match session.end(moved).await {
                 Err(Fault::NewOwners(names)) => self.create_owners(names).await?,
@@ -77,7 +77,8 @@ async fn move_cursors(
 ) -> Result<Vec<Result<(), StoreError>>, Fault> {
     let users: Vec<_> = acks.iter().map(|ack| TimelineId::User(ack.uid.clone())).collect();
     let names = lookup::names(acks.iter().map(|ack| &ack.timeline).chain(&users));
-    let ownership = ownership(session, acks.iter().map(|ack| &ack.timeline)).await?;
+    let buckets = acks.iter().map(|ack| number_of(&ack.timeline)).collect();
+    let (_, ownership) = writing::begin(session, Vec::new(), buckets).await?;
     let owners = lookup::owners(session, names).await?;
     let (mut answers, mut new) = (Vec::with_capacity(acks.len()), Vec::new());
     let (mut moves, mut changes): (BTreeMap<Key, i64>, BTreeMap<Key, i64>) = Default::default();

@@ -1,5 +1,8 @@
 //! The one place that knows which driver is below: connections, rows, and values.
 
+#[cfg(feature = "mysql")]
+use std::mem;
+
 use sqlx::Row as _;
 #[cfg(feature = "mysql")]
 use sqlx::mysql::{MySql, MySqlConnection, MySqlRow};
@@ -193,6 +196,37 @@ impl Session {
         self.run(begin).await
     }
 
+    /// Begins a transaction of whoever writes to buckets. `true` if none changes its state until it ends, because it has a share of a table's lock, which costs next
+    /// to nothing; `false` in MySQL, where no transaction locks a table.
+    pub(super) async fn begin_sharing(&mut self) -> Result<bool, Fault> {
+        let shares = self.locks_tables();
+        match shares {
+            true => self.run("BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL plan_cache_mode = force_generic_plan; LOCK TABLE bucket_map IN ROW SHARE MODE").await?,
+            false => self.begin().await?,
+        }
+        Ok(shares)
+    }
+
+    /// Waits until those have ended that [began sharing](Self::begin_sharing), and lets no other begin until this transaction ends. Not for long: they all wait
+    /// meanwhile. `Busy` if they do not end.
+    pub(super) async fn stop_sharing(&mut self) -> Result<(), Fault> {
+        if !self.locks_tables() {
+            return Ok(());
+        }
+        let stopped =
+            self.run("SET LOCAL lock_timeout = '200ms'; LOCK TABLE bucket_map IN EXCLUSIVE MODE").await;
+        stopped.map_err(|fault| if fault.is_locked() { Fault::Busy } else { fault })
+    }
+
+    fn locks_tables(&self) -> bool {
+        match &self.link {
+            #[cfg(feature = "mysql")]
+            Link::MySql(_) => false,
+            #[cfg(feature = "postgres")]
+            Link::Postgres(_) => true,
+        }
+    }
+
     /// Takes the lock of an import, which lasts as long as the connection; `false` if another has it and does not end.
     pub(super) async fn lock_import(&mut self) -> Result<bool, Fault> {
         #[cfg(feature = "mysql")]
@@ -374,6 +408,41 @@ impl Session {
         }
     }
 
+    /// The same, where the last table's rows are all there and are changed, before anything is stored. `false` if one of them is not there, or was not changed.
+    pub(super) async fn change_and_insert(
+        &mut self,
+        statement: &'static Together,
+        mut tables: [Vec<Column>; TABLES],
+    ) -> Result<bool, Fault> {
+        let [.., changes] = &mut tables;
+        let rows = rows_of(changes);
+        if rows == 0 {
+            return Ok(true);
+        }
+        match &mut self.link {
+            #[cfg(feature = "mysql")]
+            Link::MySql(connection) => {
+                let [.., change] = statement.inserts;
+                // A row that is changed counts twice; one that is new, or stays as it is, once at most.
+                if insert_listed(connection, change, &mem::take(changes)).await? != 2 * rows {
+                    return Ok(false);
+                }
+                self.insert_together(statement, tables).await?;
+                Ok(true)
+            }
+            #[cfg(feature = "postgres")]
+            Link::Postgres(connection) => {
+                let filled = tables.each_ref().map(|columns| rows_of(columns) > 0);
+                let columns = tables.into_iter().filter(|columns| rows_of(columns) > 0).flatten();
+                let query = columns.fold(sqlx::query(statement.postgres(filled)), bind_all);
+                let answers = query.fetch_all(&mut **connection).await?;
+                let changed =
+                    answers.iter().map(|row| row.try_get::<i64, _>(0)).collect::<Result<Vec<_>, _>>()?;
+                Ok(changed.len() == rows && changed.iter().all(|number| *number >= 0))
+            }
+        }
+    }
+
     /// Stores rows, which are given as columns, in their order.
     pub(super) async fn insert(
         &mut self,
@@ -386,14 +455,7 @@ impl Session {
         match &mut self.link {
             #[cfg(feature = "mysql")]
             Link::MySql(connection) => {
-                let bytes = |row| columns.iter().map(|column| column.bytes(row)).sum();
-                for range in chunks(rows_of(&columns), bytes) {
-                    let query = sqlx::query(statement.mysql(range.len()));
-                    let query = range.fold(query, |query, row| {
-                        columns.iter().fold(query, |query, column| bind(query, column, row))
-                    });
-                    query.execute(&mut **connection).await?;
-                }
+                insert_listed(connection, statement, &columns).await?;
                 Ok(())
             }
             #[cfg(feature = "postgres")]
@@ -404,6 +466,24 @@ impl Session {
             }
         }
     }
+}
+
+/// How many rows were affected, as MySQL counts them.
+#[cfg(feature = "mysql")]
+async fn insert_listed(
+    connection: &mut MySqlConnection,
+    statement: &'static Insert,
+    columns: &[Column],
+) -> Result<usize, Fault> {
+    let bytes = |row| columns.iter().map(|column| column.bytes(row)).sum();
+    let mut affected = 0;
+    for range in chunks(rows_of(columns), bytes) {
+        let query = sqlx::query(statement.mysql(range.len()));
+        let query = range
+            .fold(query, |query, row| columns.iter().fold(query, |query, column| bind(query, column, row)));
+        affected += query.execute(&mut *connection).await?.rows_affected();
+    }
+    Ok(usize::try_from(affected).unwrap_or(usize::MAX))
 }
 
 #[cfg(feature = "mysql")]

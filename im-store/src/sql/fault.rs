@@ -26,12 +26,18 @@ pub(super) enum Fault {
     /// The fences of these buckets are over, which has to be written down first.
     #[error("{} fences are over", .0.len())]
     FencesOver(BTreeSet<i64>),
+    /// Owners are not as this store left them.
+    #[error("others wrote to the same owners")]
+    Stale,
     /// Buckets cannot be given away yet.
     #[error("messages of the buckets' senders have still to be delivered")]
     Pending,
     /// Some may be of the buckets.
     #[error("there are owners of unknown buckets: a server of an older version runs, or ran until now")]
     Unindexed,
+    /// Who writes to buckets did not end in time.
+    #[error("appends to the database did not end in time for a bucket to be changed")]
+    Busy,
     /// The call took too long.
     #[error("the call's deadline passed")]
     DeadlinePassed,
@@ -59,6 +65,7 @@ impl Fault {
             Self::Driver(error) => error.as_database_error().is_some(),
             Self::BadRow(_) | Self::Misfit(_) | Self::NewOwners(_) | Self::FencesOver(_) => true,
             Self::Moved | Self::LeaseLost | Self::Pending | Self::Unindexed => true,
+            Self::Stale | Self::Busy => true,
             Self::DeadlinePassed | Self::Closed => false,
         }
     }
@@ -71,7 +78,7 @@ impl Fault {
 
     /// Whether the same transaction may go through when it is tried again at once: it lost against another one and nothing of it is left.
     pub(super) fn is_conflict(&self) -> bool {
-        let Self::Driver(error) = self else { return false };
+        let Self::Driver(error) = self else { return matches!(self, Self::Busy) };
         self.is_twice() || code(error).is_some_and(|code| CONFLICTS.contains(&code.as_str()))
     }
 

@@ -39,16 +39,6 @@ static OWNERS: Keyed = Keyed::new(
     &["o.name"],
 );
 
-/// Rows are locked in the order in which they are found: in the index for MySQL, sorted for PostgreSQL.
-static LOCKED: Keyed = Keyed::new(
-    Both {
-        mysql: "SELECT o.name, o.id, o.floor, o.head FROM owners o FORCE INDEX (owners_name) WHERE {keys} \
-                ORDER BY o.name FOR UPDATE",
-        postgres: "SELECT o.name, o.id, o.floor, o.head FROM owners o WHERE {keys} ORDER BY o.name FOR UPDATE",
-    },
-    &["o.name"],
-);
-
 /// The rows of owners, by name.
 pub(super) async fn owners(session: &mut Session, names: Vec<Vec<u8>>) -> Result<Owners, Fault> {
     let rows = session.find(&OWNERS, vec![Column::Blobs(names)]).await?;
@@ -57,14 +47,6 @@ pub(super) async fn owners(session: &mut Session, names: Vec<Vec<u8>>) -> Result
         // Gone, or arriving.
         Ok((name, Owner { is_elsewhere: row.maybe_int(4)? >= Some(3), ..known }))
     };
-    rows.iter().map(owner).collect()
-}
-
-/// The same, locked until the transaction ends. Whoever locks several does it in the order of their names, so that nobody waits for another in a
-/// circle.
-pub(super) async fn locked(session: &mut Session, mut names: Vec<Vec<u8>>) -> Result<Owners, Fault> {
-    names.sort_unstable();
-    let rows = session.find(&LOCKED, vec![Column::Blobs(names)]).await?;
     rows.iter().map(owner).collect()
 }
 

@@ -48,6 +48,8 @@ mod export;
 mod fault;
 pub(crate) mod halves;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
+mod heads;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 mod import;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod lookup;
@@ -78,6 +80,8 @@ mod store;
 mod timelines;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod tries;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod writing;
 
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 use fault::Fault;

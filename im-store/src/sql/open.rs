@@ -11,6 +11,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Executor};
 
 use super::driver::Pool;
+use super::heads::Heads;
 use super::pool::{Connections, Dial};
 use super::statement::{CACHED, Text};
 use super::{Fault, SqlOptions, SqlStore, promise, schema};
@@ -71,7 +72,7 @@ pub(super) async fn open(options: SqlOptions) -> Result<SqlStore, OpenError> {
     let pool = connect(&options).await?;
     match is_unfinished(&pool).await.map_err(unavailable)? {
         true => Err(OpenError::Unfinished),
-        false => Ok(SqlStore { pool, deadline }),
+        false => Ok(SqlStore { pool, deadline, heads: Heads::default() }),
     }
 }
 
@@ -88,7 +89,7 @@ pub(super) async fn open_replica(options: SqlOptions) -> Result<SqlStore, OpenEr
     schema::check(&pool).await?;
     match is_unfinished(&pool).await.map_err(unavailable)? {
         true => Err(OpenError::Unfinished),
-        false => Ok(SqlStore { pool, deadline }),
+        false => Ok(SqlStore { pool, deadline, heads: Heads::default() }),
     }
 }
 

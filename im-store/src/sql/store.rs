@@ -3,6 +3,7 @@ use std::time::Duration;
 use im_core::storage::StoreError;
 
 use super::driver::Pool;
+use super::heads::Heads;
 use super::{Fault, OpenError, SqlOptions, promise};
 
 /// A [`Store`](im_core::storage::Store) in a MySQL, MariaDB or PostgreSQL database, which any number of servers may share.
@@ -12,6 +13,7 @@ use super::{Fault, OpenError, SqlOptions, promise};
 pub struct SqlStore {
     pub(super) pool: Pool,
     pub(super) deadline: Duration,
+    pub(super) heads: Heads,
 }
 
 impl SqlStore {

@@ -89,7 +89,7 @@ impl SqlBench {
     }
 
     fn options(&self) -> SqlOptions {
-        SqlOptions::new(&self.url).connections(4).lock_timeout(Duration::from_millis(50))
+        SqlOptions::new(&self.url).connections(4).lock_timeout(Duration::from_millis(250))
     }
 
     async fn close(&self) {

@@ -5,6 +5,7 @@
 mod bench;
 mod crossed;
 mod kill;
+mod memory;
 mod network;
 mod open;
 #[path = "../sqlite/posts.rs"]

@@ -1,6 +1,6 @@
 //! Buckets that move to another database, or come from one.
 //!
-//! `buckets` has a row for each. Whoever writes takes a share lock on the rows of the buckets that it writes to, in the order of their numbers, after the locks of owners and
+//! `buckets` has a row for each. Whoever writes [sees to it](super::writing) that the buckets to which it writes stay as they are until it ends, after the locks of owners and
 //! before it inserts anything; whoever changes a row waits until these have ended. So nothing goes on behind a fence, and what has a number below the greatest at that moment is there.
 
 mod clear;
@@ -21,7 +21,7 @@ use super::driver::{Column, Session, Value};
 use super::statement::{Both, Insert, Text};
 use super::{Fault, SqlStore};
 use state::{BucketRow, GONE, of_move};
-pub(super) use state::{bucket_of, check_owned, ownership};
+pub(super) use state::{Ownership, SHARED, STAYING, bucket_of, check_owned, number_of};
 
 static MAP: Text = Text::new("SELECT m.version, m.map FROM bucket_map m WHERE m.id = 1");
 

@@ -78,11 +78,14 @@ macro_rules! rows {
     };
 }
 
-/// Rows that writers share. They are locked in the order of their numbers.
-static SHARED: Keyed = Keyed::new(
+/// Rows of which nobody changes one until the transaction ends. They are locked in the order of their numbers.
+pub(in super::super) static SHARED: Keyed = Keyed::new(
     rows!("{keys}", " ORDER BY b.bucket LOCK IN SHARE MODE", " ORDER BY b.bucket FOR SHARE"),
     &["b.bucket"],
 );
+
+/// The same where nobody changes any.
+pub(in super::super) static STAYING: Keyed = Keyed::new(rows!("{keys}", "", ""), &["b.bucket"]);
 
 static LOCKED: Keyed = Keyed::new(
     rows!("{keys}", " ORDER BY b.bucket FOR UPDATE", " ORDER BY b.bucket FOR UPDATE"),
@@ -101,8 +104,31 @@ pub(in super::super) struct Ownership {
 }
 
 impl Ownership {
+    /// Of the rows of the buckets that matter. `FencesOver` if fences have to be ended first.
+    pub(in super::super) fn of(rows: &[Row]) -> Result<Self, Fault> {
+        let (mut ownership, mut over) = (Self::default(), BTreeSet::new());
+        for row in rows {
+            let row = BucketRow::of(row)?;
+            match row.state {
+                _ if row.is_over => over.insert(row.bucket),
+                None => false,
+                Some(BucketState::Leaving) => ownership.leaving.insert(row.bucket),
+                Some(_) => ownership.refused.insert(row.bucket),
+            };
+        }
+        match over.is_empty() {
+            true => Ok(ownership),
+            false => Err(Fault::FencesOver(over)),
+        }
+    }
+
     pub(in super::super) fn refuses(&self, timeline: &TimelineId) -> bool {
         self.refused.contains(&number_of(timeline))
+    }
+
+    /// Whether it simply belongs here.
+    pub(in super::super) fn is_simple(&self, timeline: &TimelineId) -> bool {
+        !self.refuses(timeline) && !self.is_leaving(timeline)
     }
 
     /// Whether what changes has to be copied again.
@@ -111,30 +137,9 @@ impl Ownership {
     }
 }
 
-fn number_of(timeline: &TimelineId) -> i64 {
+/// The number of a timeline's bucket.
+pub(in super::super) fn number_of(timeline: &TimelineId) -> i64 {
     i64::from(Bucket::of(timeline).number())
-}
-
-/// Whether the buckets of these may be written to, which stays so until the transaction ends. `FencesOver` if fences have to be ended first.
-pub(in super::super) async fn ownership<'a>(
-    session: &mut Session,
-    timelines: impl Iterator<Item = &'a TimelineId>,
-) -> Result<Ownership, Fault> {
-    let buckets: BTreeSet<i64> = timelines.map(number_of).collect();
-    let (mut ownership, mut over) = (Ownership::default(), BTreeSet::new());
-    for row in session.find(&SHARED, vec![Column::ints(buckets.into_iter())]).await? {
-        let row = BucketRow::of(&row)?;
-        match row.state {
-            _ if row.is_over => over.insert(row.bucket),
-            None => false,
-            Some(BucketState::Leaving) => ownership.leaving.insert(row.bucket),
-            Some(_) => ownership.refused.insert(row.bucket),
-        };
-    }
-    match over.is_empty() {
-        true => Ok(ownership),
-        false => Err(Fault::FencesOver(over)),
-    }
 }
 
 static END_FENCES: Keyed =
@@ -143,7 +148,7 @@ static END_FENCES: Keyed =
 /// Writes down that fences are over, before anybody writes behind one: were the clock set back later, they would hold again, and a mover would give away what it has
 /// not copied.
 pub(super) async fn end_fences(session: &mut Session, buckets: &BTreeSet<i64>) -> Result<(), Fault> {
-    let rows = lock(session, buckets.clone()).await?;
+    let rows = lock_out(session, buckets.clone()).await?;
     let over = rows.iter().filter(|row| row.is_over).map(|row| row.bucket);
     session.find(&END_FENCES, vec![Column::ints(over)]).await.map(drop)
 }
@@ -197,12 +202,20 @@ pub(super) async fn hold_move(session: &mut Session, id: MoveId) -> Result<Vec<B
     Ok(rows)
 }
 
+/// Locks rows: no other move changes them.
 async fn lock(session: &mut Session, buckets: BTreeSet<i64>) -> Result<Vec<BucketRow>, Fault> {
     let rows = session.find(&LOCKED, vec![Column::ints(buckets.into_iter())]).await?;
     rows.iter().map(BucketRow::of).collect()
 }
 
-/// The rows of a move, locked: nobody writes to its buckets. `LeaseLost` if there are none, or another move has one.
+/// The same, and nobody writes to any bucket.
+async fn lock_out(session: &mut Session, buckets: BTreeSet<i64>) -> Result<Vec<BucketRow>, Fault> {
+    let rows = lock(session, buckets).await?;
+    session.stop_sharing().await?;
+    Ok(rows)
+}
+
+/// The rows of a move, locked. `LeaseLost` if there are none, or another move has one.
 pub(super) async fn lock_move(session: &mut Session, id: MoveId) -> Result<Vec<BucketRow>, Fault> {
     let buckets = of_move(session, id).await?.iter().map(|row| row.bucket).collect();
     let rows = lock(session, buckets).await?;
@@ -212,9 +225,16 @@ pub(super) async fn lock_move(session: &mut Session, id: MoveId) -> Result<Vec<B
     }
 }
 
+/// The same, and nobody writes to any bucket.
+async fn lock_out_move(session: &mut Session, id: MoveId) -> Result<Vec<BucketRow>, Fault> {
+    let rows = lock_move(session, id).await?;
+    session.stop_sharing().await?;
+    Ok(rows)
+}
+
 /// The same of buckets that all leave.
 pub(super) async fn lock_leaving(session: &mut Session, id: MoveId) -> Result<Vec<BucketRow>, Fault> {
-    let rows = lock_move(session, id).await?;
+    let rows = lock_out_move(session, id).await?;
     match rows.iter().all(BucketRow::leaves) {
         true => Ok(rows),
         false => Err(Fault::LeaseLost),
@@ -259,7 +279,7 @@ pub(super) async fn depart(
     buckets: &[Bucket],
     to: u16,
 ) -> Result<(), Fault> {
-    let rows = lock(session, numbers(buckets)).await?;
+    let rows = lock_out(session, numbers(buckets)).await?;
     if rows.iter().any(|row| matches!(row.state, Some(GONE | BucketState::Arriving))) {
         return Err(Fault::Moved);
     }
@@ -276,7 +296,7 @@ pub(super) async fn arrive(
     buckets: &[Bucket],
     to: u16,
 ) -> Result<(), Fault> {
-    let rows = lock(session, numbers(buckets)).await?;
+    let rows = lock_out(session, numbers(buckets)).await?;
     let is_taken =
         |row: &BucketRow| row.id > id || (row.id == id && row.state != Some(BucketState::Arriving));
     match rows.iter().any(is_taken) {
@@ -327,7 +347,7 @@ static UNINDEXED: Text = Text::new("SELECT o.id FROM owners o WHERE o.bucket IS 
 static FENCES: Text = Text::new("SELECT b.until_ms FROM buckets b WHERE b.id = ? AND b.state = 2");
 
 pub(super) async fn release(session: &mut Session, id: MoveId) -> Result<(), Fault> {
-    let rows = lock_move(session, id).await?;
+    let rows = lock_out_move(session, id).await?;
     if rows.iter().all(super::is_gone) {
         return Ok(());
     }
@@ -352,7 +372,7 @@ static OWN: Text = Text::new("UPDATE buckets SET state = 0 WHERE id = ? AND stat
 
 pub(super) async fn own(session: &mut Session, id: MoveId) -> Result<(), Fault> {
     let buckets = of_move(session, id).await?.iter().map(|row| row.bucket).collect();
-    lock(session, buckets).await?;
+    lock_out(session, buckets).await?;
     session.execute(&OWN, vec![Value::Int(id.0)]).await
 }
 
