@@ -8,12 +8,15 @@
 //! | [`timeout`] | ends every call within a deadline |
 //! | `metrics` (feature `metrics`) | counts calls and posts, and measures how long they take |
 //!
-//! They go over each other in any order; from the database upwards it is best time-out, metrics, sharding, retry, and metrics again for what the server
-//! sees of all that:
+//! They go over each other in any order; from the database upwards it is best time-out, metrics, replicas, sharding, the cache of `redis::CachedStore`, retry, and
+//! metrics again for what the server sees of all that:
 //!
 //! - The time-out is next to the database, so that a retry begins a new call instead of sharing the deadline of the first.
 //! - Metrics below the retry count every try, and above it what is left.
+//! - A primary and its replicas are one database, alone or one of several; a cache stands before one store.
 //! - One retry, at the top. Two of them multiply their tries.
+//!
+//! A layer has nothing to close: what is closed at the end are the stores below.
 //!
 //! The adapters of this crate end their calls by themselves and try lost deadlocks again. They need no time-out, and a retry only if a database that is away
 //! for a moment is to cost the senders time instead of an error.
