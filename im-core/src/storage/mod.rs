@@ -44,11 +44,22 @@ pub(crate) use transfer::owner;
 pub use transfer::{Export, ExportPage, Exportable, Exported, Import, Misfit, Position};
 
 /// Everything that is kept. Implemented for whatever implements its parts.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a store",
+    label = "not a `Store`",
+    note = "a store implements `Timelines`, `Conversations`, `Cursors`, `Nodes` and `Epochs`; a layer over a store implements `StoreLayer` instead",
+    note = "those that open a store are futures: `.await` them, and take the store out of the `Result`"
+)]
 pub trait Store: Timelines + Conversations + Cursors + Nodes + Epochs {}
 
 impl<T: Timelines + Conversations + Cursors + Nodes + Epochs + ?Sized> Store for T {}
 
 /// A store that can be one database of several. Implemented for whatever implements its parts.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be one database of several",
+    label = "not a `Shard`",
+    note = "a `Shard` is a store that implements `Outbox` and `Buckets` too; a layer over a `Shard` implements `StoreLayer` and `ShardLayer` instead"
+)]
 pub trait Shard: Store + Outbox + Buckets {}
 
 impl<T: Store + Outbox + Buckets + ?Sized> Shard for T {}
