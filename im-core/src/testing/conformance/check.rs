@@ -43,7 +43,10 @@ pub(super) fn same<T: PartialEq + Debug>(what: impl Into<String>, came: T, expec
     match came == expected {
         true => Ok(()),
         false => {
-            Err(Failure::Differs { what: what.into(), expected: shorten(&expected), came: shorten(&came) })
+            let (expected, came) = (format!("{expected:?}"), format!("{came:?}"));
+            let equal = expected.chars().zip(came.chars()).take_while(|(one, other)| one == other).count();
+            let what = what.into();
+            Err(Failure::Differs { what, expected: excerpt(&expected, equal), came: excerpt(&came, equal) })
         }
     }
 }
@@ -59,17 +62,55 @@ pub(super) fn refused<T: Debug>(
         Ok(came) => Err(Failure::Differs {
             what: what.into(),
             expected: format!("the error {kind:?}"),
-            came: shorten(&came),
+            came: excerpt(&format!("{came:?}"), 0),
         }),
     }
 }
 
-/// A value's debug form, cut where it would fill a screen.
-fn shorten(value: &impl Debug) -> String {
+/// A text, cut where it would fill a screen: then from a little before the place where `equal` characters are over.
+fn excerpt(text: &str, equal: usize) -> String {
     const LONGEST: usize = 600;
-    let text = format!("{value:?}");
-    match text.char_indices().nth(LONGEST) {
-        Some((cut, _)) => format!("{}… ({} bytes)", &text[..cut], text.len()),
-        None => text,
+    const BEFORE: usize = 200;
+    let length = text.chars().count();
+    if length <= LONGEST {
+        return text.to_owned();
+    }
+    let first = if equal + BEFORE < LONGEST { 0 } else { equal - BEFORE };
+    let part: String = text.chars().skip(first).take(LONGEST).collect();
+    let (before, after) = (if first > 0 { "…" } else { "" }, if first + LONGEST < length { "…" } else { "" });
+    format!("{before}{part}{after} ({} bytes)", text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_values_are_shown_whole() {
+        let failure = same("the bodies", "é", "e").map_err(|failure| failure.to_string());
+        assert_eq!(failure, Err(r#"the bodies: expected "e", but got "é""#.to_owned()));
+    }
+
+    #[test]
+    fn of_long_values_the_difference_is_shown_wherever_it_is() {
+        for place in [0, 1, 599, 600, 5_000, 9_999] {
+            let expected = vec![7; 10_000];
+            let mut came = expected.clone();
+            came[place] = 9;
+            let failure = same("the numbers", came, expected).map_err(|failure| failure.to_string());
+            let text = failure.expect_err("they differ");
+            assert!(text.contains('9') && text.contains("(30000 bytes)") && text.len() < 1_500, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_at_the_end_shows() {
+        let failure =
+            same("the text", "é".repeat(1_000), "é".repeat(1_001)).map_err(|failure| failure.to_string());
+        let text = failure.expect_err("they differ");
+        assert!(
+            text.contains("…") && text.contains("(2004 bytes)") && text.contains("(2002 bytes)"),
+            "{text}"
+        );
     }
 }

@@ -1,3 +1,4 @@
+use std::error::Error;
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -64,6 +65,30 @@ impl fmt::Display for Report {
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "case {} failed: {}", self.name, self.failure)?;
+        // A failure that is an error says what that says; what the driver said is behind it.
+        let mut cause = self.failure.source().and_then(Error::source);
+        while let Some(error) = cause {
+            writeln!(f, "  because: {error}")?;
+            cause = error.source();
+        }
         writeln!(f, "  contract of {}: {}", self.method, self.contract)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{StoreError, StoreErrorKind};
+
+    #[test]
+    fn a_failed_call_shows_what_the_driver_said() {
+        let error =
+            StoreError::new(StoreErrorKind::Unavailable, "append").caused_by("no such table: entries");
+        let failed = Failed { name: "a_case", method: "M::m", contract: "It works.", failure: error.into() };
+        let shown = failed.to_string();
+        assert!(
+            shown.contains("append: the store is unavailable\n  because: no such table: entries\n"),
+            "{shown}"
+        );
     }
 }
