@@ -38,7 +38,7 @@ pub struct ServerBuilder {
 }
 
 impl ServerBuilder {
-    /// Where everything is kept.
+    /// Where everything is kept. The server does not close it: whoever opened it does, after [`Server::shutdown`].
     pub fn store(self, store: Arc<dyn Store>) -> Self {
         Self { store: Some(store), ..self }
     }
@@ -48,12 +48,13 @@ impl ServerBuilder {
         Self { authenticator: Some(authenticator), ..self }
     }
 
-    /// Who is where. Default: in memory, which is right for a server of one process.
+    /// Who is where. Default: in memory, which is right for a server of one process. Several servers share their routes, and their [`bus`](Self::bus) too.
     pub fn routes(self, routes: Arc<dyn Routes>) -> Self {
         Self { routes: Some(routes), ..self }
     }
 
-    /// How to reach the gate that holds a link. Default: in memory, which is right for a server of one process.
+    /// How to reach the gate that holds a link. Default: in memory, which is right for a server of one process: of several with shared [`routes`](Self::routes),
+    /// no push or kick would get from one to another.
     pub fn bus(self, bus: Arc<dyn Bus>) -> Self {
         Self { bus: Some(bus), ..self }
     }
@@ -109,7 +110,8 @@ impl ServerBuilder {
         Self { tcp: Some(address.into()), ..self }
     }
 
-    /// What this server is called among those that share its store; it stays the same over restarts. Default: `server`.
+    /// What this server is called among those that share its store; it stays the same over restarts. Default: `server`. Of two with one name the older one
+    /// ends, with [`ServerError::Superseded`].
     pub fn name(self, name: impl Into<String>) -> Self {
         Self { name: Some(name.into()), ..self }
     }

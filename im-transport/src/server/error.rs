@@ -31,10 +31,12 @@ pub enum ServerError {
     #[error("a part of the server has failed")]
     Crashed(#[source] Option<tokio::task::JoinError>),
     /// Another server runs under this one's name and took its node number. Give each server a name of its own.
-    #[error("another server runs under this one's name")]
+    #[error("another server runs under this one's name: give each server a name of its own")]
     Superseded,
     /// The store began another epoch while the server ran. It must be started again, so that clients learn of it.
-    #[error("the store's epoch is another than when the server started")]
+    #[error(
+        "the store's epoch is another than when the server started: start it again, so that clients learn of it"
+    )]
     EpochEnded,
     /// What was acknowledged is stored, but the last acknowledgements of receivers were not stored in time.
     #[error("the store did not take the last acknowledgements in time")]
