@@ -79,7 +79,7 @@ impl SendKey {
     }
 }
 
-/// What a send says: target, content type and content, as 16 bytes of SipHash-1-3 with a zero key. Two sends under one
+/// What a send says: command, target, content type and content, as 16 bytes of SipHash-1-3 with a zero key. Two sends under one
 /// [`SendKey`] are the same send exactly if their digests are equal. A sender who makes two of its own contents
 /// collide fools only itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -107,7 +107,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// The digest of target, content type and content.
+    /// The digest of command, target, content type and content.
     pub fn digest(&self) -> Digest {
         let mut hasher = SipHasher13::new();
         match &self.to {

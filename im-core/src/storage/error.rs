@@ -85,7 +85,9 @@ impl fmt::Display for StoreError {
             StoreErrorKind::MsgIdReused => "the msgid was used before for another message",
             StoreErrorKind::Forbidden => "the sender may not write there",
             StoreErrorKind::AheadOfHead => "the version is above the timeline's head",
-            StoreErrorKind::LeaseLost => "the node lease is lost",
+            StoreErrorKind::LeaseLost => {
+                "the lease or fence is over or taken over, or no node number is free"
+            }
             StoreErrorKind::Corrupt => "the store holds data that it should not",
         };
         write!(f, "{}: {what}", self.operation)
