@@ -4,13 +4,21 @@ use std::sync::Arc;
 use im_core::logic::Policy;
 use im_core::session::SessionLimits;
 use im_store::redis::{RedisBus, RedisOptions, RedisRoutes};
-use im_transport::Server;
 use im_transport::gate::GateLimits;
 use im_transport::jwt::JwtAuthenticator;
+use im_transport::{Server, ServerError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::settings::Settings;
 use crate::{descriptors, output, secret};
+
+/// The library's error knows neither the name nor how it is given.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "another server runs under this one's name, {0:?}, over the same store, and takes its place: give each a name of its own, \
+     with --node or IM_NODE, and start this one again"
+)]
+struct NameTaken(String);
 
 /// Runs the server until a signal or a failure ends it.
 #[tokio::main]
@@ -23,6 +31,12 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     store.look_after();
     let mut builder = Server::builder();
     if let Some(url) = &settings.routes {
+        if settings.is_nameless() {
+            tracing::warn!(
+                node = settings.node(),
+                "has the name of every server that is given none, of which only one can run: give each its --node"
+            );
+        }
         let redis = RedisOptions::new(url).open().await?;
         builder =
             builder.routes(Arc::new(RedisRoutes::new(redis.clone()))).bus(Arc::new(RedisBus::new(redis)));
@@ -34,7 +48,7 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
         .session_limits(session_limits(settings))
         .gate_limits(gate_limits(settings))
         .tcp(&settings.tcp)
-        .name(&settings.node)
+        .name(settings.node())
         .start()
         .await?;
     if let Some(address) = server.tcp_addr() {
@@ -50,6 +64,7 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     };
     store.close().await;
     match failure {
+        Some(ServerError::Superseded) => Err(NameTaken(settings.node().to_owned()).into()),
         Some(failure) => Err(failure.into()),
         None => Ok(stopped?),
     }

@@ -14,6 +14,9 @@ use crate::store::Location;
 /// Bytes of a server's name: every store takes as many.
 const MAX_NODE: usize = 64;
 
+/// What a server is called that was given no name.
+const NAMELESS: &str = "standalone";
+
 /// What the server runs with.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -23,7 +26,8 @@ pub(crate) struct Settings {
     pub(crate) store: Option<Location>,
     /// If routes are not kept in this process.
     pub(crate) routes: Option<String>,
-    pub(crate) node: String,
+    /// If one was named.
+    node: Option<String>,
     pub(crate) tcp: String,
     pub(crate) kick: Kick,
     pub(crate) max_connections: usize,
@@ -40,7 +44,7 @@ impl Default for Settings {
             data: "im-data".into(),
             store: None,
             routes: None,
-            node: "standalone".to_owned(),
+            node: None,
             tcp: "127.0.0.1:9000".to_owned(),
             kick: Kick(KickPolicy::SameDeviceType),
             max_connections: 100_000,
@@ -81,7 +85,7 @@ impl Settings {
         if !matches!(port, Some((host, Ok(_))) if !host.is_empty()) {
             return Err(wrong("tcp", format!("{:?} is not HOST:PORT", self.tcp)));
         }
-        if self.node.is_empty() || self.node.len() > MAX_NODE {
+        if self.node().is_empty() || self.node().len() > MAX_NODE {
             return Err(wrong("node", format!("a name has 1 to {MAX_NODE} bytes")));
         }
         for (key, is_zero) in [
@@ -103,6 +107,16 @@ impl Settings {
     /// The store that was named, or the one in the data directory.
     pub(crate) fn location(&self) -> Location {
         self.store.clone().unwrap_or_else(|| Location::found_in(&self.data))
+    }
+
+    /// What this server is called among those that share its store.
+    pub(crate) fn node(&self) -> &str {
+        self.node.as_deref().unwrap_or(NAMELESS)
+    }
+
+    /// Whether the name is that of every server which was given none.
+    pub(crate) fn is_nameless(&self) -> bool {
+        self.node.is_none()
     }
 
     pub(crate) fn idle(&self) -> Duration {

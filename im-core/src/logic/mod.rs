@@ -125,7 +125,14 @@ impl Logic {
         holder: &str,
     ) -> Result<(Arc<Self>, Background), StoreError> {
         let epoch = ports.store.epoch().await?;
-        let lease = ports.store.lease_node(holder, ports.clock.now(), policy.node_lease).await?;
+        let now = ports.clock.now();
+        let lease = ports.store.lease_node(holder, now, policy.node_lease).await?;
+        if lease.from > now {
+            tracing::info!(
+                name = holder,
+                "the name's lease has not ended: a server that still runs under it stops now, one that has ended does not matter"
+            );
+        }
         let (fan_out, stored) = mpsc::channel(policy.fan_out_queue);
         let (room_queue, said) = mpsc::unbounded();
         let (stop, stopped) = oneshot::channel();

@@ -1,0 +1,93 @@
+//! What the program says when something around it is wrong: the cause, and what to do.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use im_test_servers::{MariaDb, Redis};
+use tempfile::TempDir;
+
+/// How long anything may take on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A process whose output goes to files, so that it can be read at any time.
+struct Process {
+    child: Child,
+    folder: TempDir,
+}
+
+impl Process {
+    fn start(data: &Path, args: &[&str], env: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name| std::fs::File::create(folder.path().join(name)).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_im-standalone"));
+        for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("IM_")) {
+            command.env_remove(key);
+        }
+        command.env_remove("RUST_LOG").envs(env.iter().copied()).current_dir(data).args(args);
+        let child = command.stdin(Stdio::null()).stdout(file("out")).stderr(file("err")).spawn().unwrap();
+        Self { child, folder }
+    }
+
+    /// A server over these, and with a port of its own.
+    fn serve(data: &Path, args: &[&str], env: &[(&str, &str)]) -> Self {
+        Self::start(data, &[&["--tcp", "127.0.0.1:0"], args].concat(), env)
+    }
+
+    fn said(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("err")).unwrap()
+    }
+
+    /// Waits until it serves.
+    fn ready(mut self) -> Self {
+        let asked = Instant::now();
+        while !std::fs::read_to_string(self.folder.path().join("out")).unwrap().starts_with("ready") {
+            assert!(self.child.try_wait().unwrap().is_none(), "{}", self.said());
+            assert!(asked.elapsed() < PATIENCE, "it does not serve: {}", self.said());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self
+    }
+
+    /// Waits until it ends: its exit code, and what it said.
+    fn end(&mut self) -> (Option<i32>, String) {
+        let asked = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return (status.code(), self.said());
+            }
+            assert!(asked.elapsed() < PATIENCE, "it does not end: {}", self.said());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn of_two_servers_of_one_name_the_older_says_which_name_and_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, redis) = (MariaDb::shared().database("names"), Redis::start());
+    let env = [("IM_STORE", &*store), ("IM_ROUTES", redis.url())];
+    for (args, name, is_warned) in [(&[][..], "standalone", true), (&["--node", "a"], "a", false)] {
+        let mut older = Process::serve(dir.path(), args, &env).ready();
+        let warning = format!(
+            "has the name of every server that is given none, of which only one can run: give each its --node node=\"{name}\""
+        );
+        assert_eq!(older.said().matches(&warning).count(), usize::from(is_warned), "{}", older.said());
+        let newer = Process::serve(dir.path(), args, &env).ready();
+        let (code, said) = older.end();
+        assert_eq!(code, Some(1), "{said}");
+        let error = said.lines().last().unwrap();
+        assert!(error.contains(&format!("another server runs under this one's name, {name:?}")), "{error}");
+        assert!(error.contains("--node"), "{error}");
+        assert!(newer.said().contains("the name's lease has not ended"), "{}", newer.said());
+    }
+}
