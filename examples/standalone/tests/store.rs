@@ -312,7 +312,8 @@ fn an_epoch_is_raised_in_every_kind_of_store() {
     for store in ["log:a", &mariadb, &postgres] {
         assert_eq!(run(dir.path(), &["copy", "--no-verify", "sqlite:a.db", store]).0, Some(0));
     }
-    std::fs::write(dir.path().join("one.toml"), format!("databases = [\"sqlite:b.db\", {mariadb:?}]"))
+    let second = MariaDb::shared().database("second");
+    std::fs::write(dir.path().join("one.toml"), format!("databases = [\"sqlite:b.db\", {second:?}]"))
         .unwrap();
     for store in ["sqlite:a.db", "log:a", &mariadb, &postgres, "sharded:one.toml"] {
         let mut last = 0;
@@ -388,9 +389,10 @@ fn buckets_move_between_several_databases_and_their_order_is_kept() {
     let expected = "database=0 buckets=2036 11-2046 sqlite:a.db\n\
                     database=1 buckets=2060 0-10,2047-4095 sqlite:b.db\n";
     assert_eq!((code, out.as_str()), (Some(0), expected), "{err}");
+    assert_eq!(run(dir.path(), &["migrate", "sqlite:alone.db"]).0, Some(0));
     for (args, named) in [
         (&["move", "sharded:im.toml", "--to", "2", "--buckets", "1"][..], "there is no 2"),
-        (&["move", "sqlite:a.db", "--to", "1", "--buckets", "1"], "sqlite:a.db is one database"),
+        (&["move", "sqlite:alone.db", "--to", "1", "--buckets", "1"], "sqlite:alone.db is one database"),
         (&["buckets", "sharded:none.toml"], "there is no store at sharded:none.toml"),
         (&["buckets", "sharded:swapped.toml"], "database 1 keeps the map, so it has to be the first"),
     ] {
@@ -399,4 +401,53 @@ fn buckets_move_between_several_databases_and_their_order_is_kept() {
         assert!(err.contains(named), "{args:?}: {err}");
     }
     assert_eq!(run(dir.path(), &["buckets", "sharded:im.toml"]).1, expected);
+}
+
+#[test]
+fn one_of_several_databases_is_neither_served_alone_nor_at_another_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let names = |file, databases| std::fs::write(dir.path().join(file), databases).unwrap();
+    names("im.toml", "databases = [\"sqlite:a.db\", \"sqlite:b.db\", \"sqlite:c.db\"]");
+    assert_eq!(run(dir.path(), &["migrate", "sharded:im.toml"]).0, Some(0));
+    for (database, place) in [("sqlite:a.db", 0), ("sqlite:c.db", 2)] {
+        for args in [&["migrate", database][..], &["bump-epoch", database]] {
+            let (code, out, err) = run(dir.path(), args);
+            assert_eq!((code, out.as_str()), (Some(1), ""), "{args:?}");
+            let told = format!(
+                "{database} is one of several databases that keep one store together, the one with place {place}"
+            );
+            assert!(err.contains(&told) && err.contains("sharded:FILE"), "{err}");
+        }
+        assert_eq!(run(dir.path(), &["stat", database]).0, Some(0), "who only reads may");
+    }
+    names("first_lost.toml", "databases = [\"sqlite:b.db\", \"sqlite:c.db\"]");
+    names("swapped.toml", "databases = [\"sqlite:a.db\", \"sqlite:c.db\", \"sqlite:b.db\"]");
+    for (store, told) in [
+        ("sharded:first_lost.toml", "database 0 has been database 1 before"),
+        ("sharded:swapped.toml", "database 1 has been database 2 before"),
+    ] {
+        let (code, _, err) = run(dir.path(), &["migrate", store]);
+        assert_eq!(code, Some(1));
+        assert!(err.contains(told), "{err}");
+    }
+    assert_eq!(run(dir.path(), &["migrate", "sharded:im.toml"]).0, Some(0));
+}
+
+#[test]
+fn a_database_in_use_is_not_shared_with_another_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(&dir.path().join("a.db"), 50);
+    let list = |databases| std::fs::write(dir.path().join("im.toml"), databases).unwrap();
+    let both = "databases = [\"sqlite:a.db\", \"sqlite:b.db\"]";
+    list(both);
+    let (code, _, err) = run(dir.path(), &["migrate", "sharded:im.toml"]);
+    assert!(
+        code == Some(1) && err.contains("database 0 holds users or groups whose place is in another one"),
+        "{err}"
+    );
+    for databases in ["databases = [\"sqlite:a.db\"]", both] {
+        list(databases);
+        let (code, _, err) = run(dir.path(), &["migrate", "sharded:im.toml"]);
+        assert_eq!(code, Some(0), "{err}");
+    }
 }

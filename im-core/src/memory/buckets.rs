@@ -8,9 +8,9 @@ use super::{MemoryStore, State};
 use crate::id::{DeviceId, Uid, Version};
 use crate::message::{Digest, Message, TimelineId};
 use crate::storage::{
-    Bucket, BucketState, Buckets, CopyLimits, CopyOut, CopyPage, CursorAck, Found, Mark, Misfit, MoveId,
-    MovedPost, MovedRow, MovingBucket, Part, Place, Placed, Position, Post, StoreError, StoreErrorKind,
-    StoredMap, Tally,
+    Bucket, BucketState, Buckets, CopyLimits, CopyOut, CopyPage, CursorAck, Found, Mark, Member, Misfit,
+    MoveId, MovedPost, MovedRow, MovingBucket, Part, Place, Placed, Position, Post, StoreError,
+    StoreErrorKind, StoredMap, Tally,
 };
 use crate::time::{Tick, Timestamp};
 
@@ -18,6 +18,7 @@ use crate::time::{Tick, Timestamp};
 #[derive(Clone, Debug, Default)]
 pub(super) struct MoveTable {
     map: Option<StoredMap>,
+    member: Option<Member>,
     last: MoveId,
     buckets: BTreeMap<Bucket, Moving>,
     /// Cursors that changed since their buckets began to leave.
@@ -399,6 +400,24 @@ impl Buckets for MemoryStore {
                 state.moves.map = Some(map);
             }
             follows
+        }))
+    }
+
+    async fn member(&self) -> Result<Option<Member>, StoreError> {
+        Ok(self.with_state(|state| state.moves.member))
+    }
+
+    async fn join(&self, member: Member) -> Result<Member, StoreError> {
+        Ok(self.with_state(|state| *state.moves.member.get_or_insert(member)))
+    }
+
+    async fn some_timelines(&self, limit: usize) -> Result<Vec<TimelineId>, StoreError> {
+        let elsewhere = [Some(BucketState::Gone), Some(BucketState::Arriving)];
+        Ok(self.with_state(|state| {
+            let written = state.timelines.iter().filter(|(_, timeline)| timeline.head() > Version(0));
+            let owned =
+                written.filter(|(timeline, _)| !elsewhere.contains(&state.moves.state(Bucket::of(timeline))));
+            owned.map(|(timeline, _)| timeline.clone()).take(limit).collect()
         }))
     }
 

@@ -23,6 +23,19 @@ pub struct StoredMap {
     pub bytes: Vec<u8>,
 }
 
+/// Several databases that keep one store together: a number that was drawn when they first did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SetId(pub i64);
+
+/// Which of several databases one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Those that keep the store together.
+    pub set: SetId,
+    /// Its place in the list of all, from 0.
+    pub place: u16,
+}
+
 /// What a database has to do with a bucket that it does not simply own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BucketState {
@@ -163,6 +176,40 @@ pub trait Buckets: Send + Sync + 'static {
     /// # Errors
     /// `Unavailable`, `Corrupt`.
     async fn put_bucket_map(&self, map: StoredMap) -> Result<bool, StoreError>;
+
+    /// Which of several databases this one is; `None` if nobody has said so.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    async fn member(&self) -> Result<Option<Member>, StoreError>;
+
+    /// Notes which of several databases this one is, unless that is noted already; what is noted.
+    ///
+    /// # Contract
+    /// - What was noted first stays, durably, and is what everybody is answered.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves it noted or not. Repeating is harmless.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    async fn join(&self, member: Member) -> Result<Member, StoreError>;
+
+    /// Some of the timelines that this database owns, so that whoever opens several can see whether they are those of its place.
+    ///
+    /// # Contract
+    /// - Up to `limit` timelines with a head above 0, whichever; fewer only if there are no more. It may pass over some while buckets are gone or arriving.
+    /// - None of a bucket that is gone or arriving.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    async fn some_timelines(&self, limit: usize) -> Result<Vec<TimelineId>, StoreError>;
 
     /// A number for a move: greater than every one given before.
     ///

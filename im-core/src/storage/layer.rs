@@ -4,8 +4,8 @@ use async_trait::async_trait;
 
 use super::{
     Bucket, Buckets, Conversation, Conversations, CopyLimits, CopyOut, CopyPage, Cursor, CursorAck, Cursors,
-    Epochs, Found, Head, Intent, IntentId, Mark, MoveId, MovedRow, MovingBucket, NodeLease, Nodes, Outbox,
-    Page, Part, Pending, Placed, Post, Read, Shard, Store, StoreError, StoredMap, Tally, Timelines,
+    Epochs, Found, Head, Intent, IntentId, Mark, Member, MoveId, MovedRow, MovingBucket, NodeLease, Nodes,
+    Outbox, Page, Part, Pending, Placed, Post, Read, Shard, Store, StoreError, StoredMap, Tally, Timelines,
 };
 use crate::id::{MsgId, StoreEpoch, Uid, Version};
 use crate::message::{SendKey, TimelineId};
@@ -144,6 +144,18 @@ impl<L: ShardLayer> Buckets for L {
 
     async fn put_bucket_map(&self, map: StoredMap) -> Result<bool, StoreError> {
         self.inner_shard().put_bucket_map(map).await
+    }
+
+    async fn member(&self) -> Result<Option<Member>, StoreError> {
+        self.inner_shard().member().await
+    }
+
+    async fn join(&self, member: Member) -> Result<Member, StoreError> {
+        self.inner_shard().join(member).await
+    }
+
+    async fn some_timelines(&self, limit: usize) -> Result<Vec<TimelineId>, StoreError> {
+        self.inner_shard().some_timelines(limit).await
     }
 
     async fn next_move(&self) -> Result<MoveId, StoreError> {

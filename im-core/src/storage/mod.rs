@@ -28,8 +28,8 @@ mod transfer;
 pub use blocklist::{Block, Blocklist};
 pub use bucket::Bucket;
 pub use buckets::{
-    BucketState, Buckets, CopyLimits, CopyOut, CopyPage, Mark, MoveId, MovedPost, MovedRow, MovingBucket,
-    StoredMap, Tally,
+    BucketState, Buckets, CopyLimits, CopyOut, CopyPage, Mark, Member, MoveId, MovedPost, MovedRow,
+    MovingBucket, SetId, StoredMap, Tally,
 };
 pub use conversations::{Conversation, Conversations};
 pub use cursors::{Cursor, CursorAck, Cursors, MAX_CURSORS};

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::executor::block_on;
-use im_core::id::Version;
+use im_core::id::{Uid, Version};
+use im_core::message::TimelineId;
 use im_core::storage::{
-    Bucket, Buckets, CopyLimits, CopyOut, CopyPage, Intent, IntentId, Mark, MoveId, MovedRow, MovingBucket,
-    Outbox, Part, Pending, Placed, Shard, Store, StoreError, StoreLayer, StoredMap, Tally,
+    Bucket, BucketState, Buckets, CopyLimits, CopyOut, CopyPage, Intent, IntentId, Mark, Member, MoveId,
+    MovedRow, MovingBucket, Outbox, Part, Pending, Placed, Shard, Store, StoreError, StoreLayer, StoredMap,
+    Tally,
 };
 use im_core::testing::conformance::{BucketsBench, run_buckets_suite};
 
@@ -20,11 +22,26 @@ enum Flaw {
     CountsNoSteps,
     CountsNoEntries,
     LosesACursor,
+    JoinsAnew,
+    ShowsNoTimelines,
+    ShowsWhatIsGone,
 }
 
 struct Broken {
     flaw: Flaw,
     inner: Arc<dyn Shard>,
+}
+
+impl Broken {
+    /// Of the suite's users, those whose buckets are elsewhere.
+    async fn gone(&self) -> Result<Vec<TimelineId>, StoreError> {
+        let moving = self.inner.moving_buckets().await?;
+        let users = ["alice", "bob"].map(|name| TimelineId::User(Uid::new(name).expect("a name")));
+        let is_gone = |user: &TimelineId| {
+            moving.iter().any(|row| row.state == BucketState::Gone && row.bucket == Bucket::of(user))
+        };
+        Ok(users.into_iter().filter(is_gone).collect())
+    }
 }
 
 #[async_trait]
@@ -57,6 +74,25 @@ impl Buckets for Broken {
 
     async fn put_bucket_map(&self, map: StoredMap) -> Result<bool, StoreError> {
         self.inner.put_bucket_map(map).await
+    }
+
+    async fn member(&self) -> Result<Option<Member>, StoreError> {
+        self.inner.member().await
+    }
+
+    async fn join(&self, member: Member) -> Result<Member, StoreError> {
+        let noted = self.inner.join(member).await?;
+        Ok(if self.flaw == Flaw::JoinsAnew { member } else { noted })
+    }
+
+    async fn some_timelines(&self, limit: usize) -> Result<Vec<TimelineId>, StoreError> {
+        let mut timelines = self.inner.some_timelines(limit).await?;
+        match self.flaw {
+            Flaw::ShowsNoTimelines => timelines.clear(),
+            Flaw::ShowsWhatIsGone => timelines.extend(self.gone().await?),
+            _ => {}
+        }
+        Ok(timelines)
     }
 
     async fn next_move(&self) -> Result<MoveId, StoreError> {
@@ -105,7 +141,7 @@ impl Buckets for Broken {
             Flaw::CountsNoCursors => Tally { cursors: 0, acked: 0, ..tally },
             Flaw::CountsNoSteps => Tally { acked: 0, ..tally },
             Flaw::CountsNoEntries => Tally { heads: 0, ..tally },
-            Flaw::LosesACursor => tally,
+            _ => tally,
         })
     }
 
@@ -166,4 +202,17 @@ fn a_copy_that_loses_a_cursor_shows_in_the_tally_of_every_move() {
     let report = block_on(run_buckets_suite(|| Bench(Flaw::LosesACursor, MemoryPair::default())));
     let failed: Vec<_> = report.failed.iter().map(|failed| failed.to_string()).collect();
     assert!(failed.iter().any(|failure| failure.contains("the tallies")), "{failed:?}");
+}
+
+#[test]
+fn a_database_that_does_not_know_which_it_is_breaks_the_lines_on_members() {
+    for (flaw, line) in [
+        (Flaw::JoinsAnew, "What was noted first stays, durably"),
+        (Flaw::ShowsNoTimelines, "Up to `limit` timelines with a head above 0"),
+        (Flaw::ShowsWhatIsGone, "None of a bucket that is gone or arriving"),
+    ] {
+        let report = block_on(run_buckets_suite(|| Bench(flaw, MemoryPair::default())));
+        let reported: Vec<_> = report.failed.iter().map(|failed| failed.contract).collect();
+        assert!(reported.iter().any(|reported| reported.starts_with(line)), "{flaw:?}: {reported:?}");
+    }
 }

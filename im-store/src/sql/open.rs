@@ -14,7 +14,7 @@ use super::driver::Pool;
 use super::heads::Heads;
 use super::pool::{Connections, Dial};
 use super::statement::{CACHED, Text};
-use super::{Fault, SqlOptions, SqlStore, promise, schema};
+use super::{Fault, SqlOptions, SqlStore, buckets, promise, schema};
 
 /// Why a database was not opened. None of these says the URL, which has a password.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +48,11 @@ pub enum OpenError {
     /// Another process copies into it.
     #[error("the database is being copied into by another process")]
     BeingFilled,
+    /// It is one of several databases, with this place among them, and would be served as if it were all. See [`SqlOptions::one_of_several`].
+    #[error(
+        "the database is one of several that keep one store together, the one with place {0}: open all of them, as one sharded store"
+    )]
+    OneOfSeveral(u16),
     /// It holds something, and is to be copied into.
     #[error("the database holds a store already: copy into another, or drop its tables")]
     NotEmpty,
@@ -70,9 +75,12 @@ static STATE: Text = Text::new("SELECT s.unfinished FROM store_state s WHERE s.i
 pub(super) async fn open(options: SqlOptions) -> Result<SqlStore, OpenError> {
     let deadline = options.deadline;
     let pool = connect(&options).await?;
-    match is_unfinished(&pool).await.map_err(unavailable)? {
-        true => Err(OpenError::Unfinished),
-        false => Ok(SqlStore { pool, deadline, heads: Heads::default() }),
+    if is_unfinished(&pool).await.map_err(unavailable)? {
+        return Err(OpenError::Unfinished);
+    }
+    match place(&pool).await.map_err(unavailable)? {
+        Some(place) if !options.one_of_several => Err(OpenError::OneOfSeveral(place)),
+        _ => Ok(SqlStore { pool, deadline, heads: Heads::default() }),
     }
 }
 
@@ -227,4 +235,11 @@ async fn is_unfinished(pool: &Pool) -> Result<bool, Fault> {
     let rows = session.select(&STATE, Vec::new()).await;
     let rows = session.settle(rows)?;
     Ok(rows.first().map(|row| row.int(0)).transpose()? == Some(1))
+}
+
+/// Its place among several databases, if it is one of them.
+async fn place(pool: &Pool) -> Result<Option<u16>, Fault> {
+    let mut session = pool.session().await?;
+    let place = buckets::place(&mut session).await;
+    session.settle(place)
 }

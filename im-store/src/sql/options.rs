@@ -10,16 +10,18 @@ pub struct SqlOptions {
     pub(super) deadline: Duration,
     pub(super) lock_timeout: Duration,
     pub(super) connections: u32,
+    pub(super) one_of_several: bool,
 }
 
 /// A URL has a password.
 impl fmt::Debug for SqlOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url: _, deadline, lock_timeout, connections } = self;
+        let Self { url: _, deadline, lock_timeout, connections, one_of_several } = self;
         f.debug_struct("SqlOptions")
             .field("deadline", deadline)
             .field("lock_timeout", lock_timeout)
             .field("connections", connections)
+            .field("one_of_several", one_of_several)
             .finish_non_exhaustive()
     }
 }
@@ -33,6 +35,7 @@ impl SqlOptions {
             deadline: Duration::from_secs(5),
             lock_timeout: Duration::from_secs(2),
             connections: 8,
+            one_of_several: false,
         }
     }
 
@@ -57,6 +60,15 @@ impl SqlOptions {
     #[must_use]
     pub fn connections(mut self, connections: u32) -> Self {
         self.connections = connections.max(1);
+        self
+    }
+
+    /// Opens a database also if it is one of several: for a [`ShardedStore`](crate::layer::sharding::ShardedStore), which looks whether all are there and each at its place, and
+    /// for programs that look at one alone. Without this such a database does not open, because it would be served as if it were all: users who are kept in another would
+    /// seem to be new.
+    #[must_use]
+    pub fn one_of_several(mut self) -> Self {
+        self.one_of_several = true;
         self
     }
 

@@ -12,19 +12,21 @@ use super::{Fault, OpenError};
 type Step = (i64, &'static str, &'static str);
 
 #[cfg(feature = "mysql")]
-pub(super) static MYSQL: [Step; 4] = [
+pub(super) static MYSQL: [Step; 5] = [
     (1, "timelines", include_str!("../../migrations/mysql/0001_timelines.sql")),
     (2, "outbox", include_str!("../../migrations/mysql/0002_outbox.sql")),
     (3, "buckets", include_str!("../../migrations/mysql/0003_buckets.sql")),
     (4, "blocklist", include_str!("../../migrations/mysql/0004_blocklist.sql")),
+    (5, "member", include_str!("../../migrations/mysql/0005_member.sql")),
 ];
 
 #[cfg(feature = "postgres")]
-pub(super) static POSTGRES: [Step; 4] = [
+pub(super) static POSTGRES: [Step; 5] = [
     (1, "timelines", include_str!("../../migrations/postgres/0001_timelines.sql")),
     (2, "outbox", include_str!("../../migrations/postgres/0002_outbox.sql")),
     (3, "buckets", include_str!("../../migrations/postgres/0003_buckets.sql")),
     (4, "blocklist", include_str!("../../migrations/postgres/0004_blocklist.sql")),
+    (5, "member", include_str!("../../migrations/postgres/0005_member.sql")),
 ];
 
 pub(super) fn migrations(steps: &[Step]) -> Migrator {

@@ -6,6 +6,7 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqlSafeStr, SqliteConnection, SqlitePool};
 
+use super::buckets::place;
 use super::fault::{is_damage, is_foreign};
 use super::import::is_unfinished;
 use super::{SqliteOptions, SqliteStore, Writer};
@@ -72,6 +73,14 @@ pub enum OpenError {
         /// The database.
         path: PathBuf,
     },
+    /// It is one of several databases, and would be served as if it were all. See [`SqliteOptions::one_of_several`].
+    #[error("{} is one of several databases that keep one store together, the one with place {place}: open all of them, as one sharded store", path.display())]
+    OneOfSeveral {
+        /// The database.
+        path: PathBuf,
+        /// Its place among them, from 0.
+        place: u16,
+    },
     /// It holds something, and is to be copied into.
     #[error("{} holds a store already: copy into another, or remove it", path.display())]
     NotEmpty {
@@ -97,6 +106,10 @@ pub(super) async fn open(options: SqliteOptions) -> Result<SqliteStore, OpenErro
     let mut connection = connect(&path, &writing).await?;
     if is_unfinished(&mut connection).await.map_err(|error| refused(&path, error))? {
         return Err(OpenError::Unfinished { path });
+    }
+    match place(&mut connection).await.map_err(|error| refused(&path, error))? {
+        Some(place) if !options.one_of_several => return Err(OpenError::OneOfSeveral { path, place }),
+        _ => {}
     }
     let readers = readers(&options).await.map_err(|error| refused(&path, error))?;
     let writer = Writer::new(connection, writing);
@@ -165,6 +178,7 @@ fn migrations() -> Migrator {
         (4, "outbox", include_str!("../../migrations/sqlite/0004_outbox.sql")),
         (5, "buckets", include_str!("../../migrations/sqlite/0005_buckets.sql")),
         (6, "blocklist", include_str!("../../migrations/sqlite/0006_blocklist.sql")),
+        (7, "member", include_str!("../../migrations/sqlite/0007_member.sql")),
     ];
     let migration = |(number, name, text): (i64, &'static str, &'static str)| {
         Migration::new(number, name.into(), MigrationType::Simple, text.into_sql_str(), false)

@@ -11,6 +11,7 @@ pub struct SqliteOptions {
     pub(super) deadline: Duration,
     pub(super) readers: u32,
     pub(super) max_bytes: Option<u64>,
+    pub(super) one_of_several: bool,
 }
 
 impl SqliteOptions {
@@ -22,6 +23,7 @@ impl SqliteOptions {
             deadline: Duration::from_secs(5),
             readers: 4,
             max_bytes: None,
+            one_of_several: false,
         }
     }
 
@@ -52,6 +54,15 @@ impl SqliteOptions {
     #[must_use]
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = Some(bytes);
+        self
+    }
+
+    /// Opens a database also if it is one of several: for a [`ShardedStore`](crate::layer::sharding::ShardedStore), which looks whether all are there and each at its place, and
+    /// for programs that look at one alone. Without this such a database does not open, because it would be served as if it were all: users who are kept in another would
+    /// seem to be new.
+    #[must_use]
+    pub fn one_of_several(mut self) -> Self {
+        self.one_of_several = true;
         self
     }
 

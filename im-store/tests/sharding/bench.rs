@@ -62,7 +62,8 @@ impl Databases for Sqlite {
         }
         for number in 0..self.databases {
             let path = self.dir.path().join(format!("{number}.db"));
-            self.open.push(Arc::new(im_store::sqlite::SqliteStore::open(path).await.unwrap()));
+            let options = im_store::sqlite::SqliteOptions::new(path).one_of_several();
+            self.open.push(Arc::new(options.open().await.unwrap()));
         }
         self.open.iter().map(|database| database.clone() as _).collect()
     }
@@ -110,7 +111,7 @@ impl Databases for Servers {
         }
         for url in &self.urls {
             let options = im_store::sql::SqlOptions::new(url).connections(8).call_deadline(self.deadline);
-            self.open.push(Arc::new(options.open().await.unwrap()));
+            self.open.push(Arc::new(options.one_of_several().open().await.unwrap()));
         }
         self.open.iter().map(|database| database.clone() as _).collect()
     }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use im_core::id::{MsgId, Uid, Version};
 use im_core::message::{SendKey, TimelineId};
 use im_core::storage::{
-    Bucket, Buckets, CopyLimits, CopyOut, CopyPage, Found, Intent, IntentId, Mark, MoveId, MovedRow,
+    Bucket, Buckets, CopyLimits, CopyOut, CopyPage, Found, Intent, IntentId, Mark, Member, MoveId, MovedRow,
     MovingBucket, Outbox, Part, Pending, Placed, Post, Shard, Store, StoreError, StoreErrorKind, StoredMap,
     Tally,
 };
@@ -221,6 +221,18 @@ impl Buckets for Faulty {
 
     async fn put_bucket_map(&self, map: StoredMap) -> Result<bool, StoreError> {
         self.play(self.inner.put_bucket_map(map)).await
+    }
+
+    async fn member(&self) -> Result<Option<Member>, StoreError> {
+        self.play(self.inner.member()).await
+    }
+
+    async fn join(&self, member: Member) -> Result<Member, StoreError> {
+        self.play(self.inner.join(member)).await
+    }
+
+    async fn some_timelines(&self, limit: usize) -> Result<Vec<TimelineId>, StoreError> {
+        self.play(self.inner.some_timelines(limit)).await
     }
 
     async fn next_move(&self) -> Result<MoveId, StoreError> {

@@ -5,6 +5,7 @@ mod bench;
 mod crashes;
 mod faulty;
 mod load;
+mod members;
 mod moves;
 mod random;
 mod sweeps;

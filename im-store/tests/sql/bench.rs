@@ -185,7 +185,7 @@ impl BucketsBench for SqlPair {
         let mut stores = Vec::new();
         for url in &self.urls {
             let options = SqlOptions::new(url).connections(4).call_deadline(Duration::from_millis(1_200));
-            stores.push(Arc::new(options.open().await.unwrap()));
+            stores.push(Arc::new(options.one_of_several().open().await.unwrap()));
         }
         let pair = [stores[0].clone() as Arc<dyn Shard>, stores[1].clone()];
         *self.open.lock().await = stores;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use im_core::storage::{Buckets, Member, SetId, StoredMap};
 use im_store::sql::{OpenError, SqlOptions, SqlStore};
 use im_test_servers::{MariaDb, Postgres};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
@@ -77,4 +78,28 @@ async fn nobody_waits_for_minutes_for_a_database_that_is_not_there_because_calls
     let refused = options.open().await;
     assert!(matches!(refused, Err(OpenError::Unavailable(_))), "{refused:?}");
     assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+}
+
+async fn does_not_open_alone_if_it_is_one_of_several(kind: Kind) {
+    let url = database(kind, "member");
+    let map = StoredMap { version: 1, bytes: vec![7] };
+    SqlStore::open(&*url).await.unwrap().put_bucket_map(map).await.unwrap();
+    let refused = SqlStore::open(&*url).await;
+    assert!(matches!(refused, Err(OpenError::OneOfSeveral(0))), "who has the map: {refused:?}");
+    let store = SqlOptions::new(&*url).one_of_several().open().await.unwrap();
+    let racers = (0..4).map(|place| store.join(Member { set: SetId(place.into()), place }));
+    let noted = futures::future::try_join_all(racers).await.unwrap();
+    assert!(noted.iter().all(|member| *member == noted[0]), "{noted:?}");
+    let refused = SqlStore::open(&*url).await;
+    assert!(matches!(refused, Err(OpenError::OneOfSeveral(place)) if place == noted[0].place), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_several_databases_of_mysql_does_not_open_alone() {
+    does_not_open_alone_if_it_is_one_of_several(Kind::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_several_databases_of_postgresql_does_not_open_alone() {
+    does_not_open_alone_if_it_is_one_of_several(Kind::Postgres).await;
 }

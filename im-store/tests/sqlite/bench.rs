@@ -135,7 +135,8 @@ impl BucketsBench for SqlitePair {
     async fn open(&self) -> [Arc<dyn Shard>; 2] {
         let mut stores = Vec::new();
         for name in ["source.db", "destination.db"] {
-            stores.push(Arc::new(SqliteStore::open(self.dir.path().join(name)).await.unwrap()));
+            let options = SqliteOptions::new(self.dir.path().join(name)).one_of_several();
+            stores.push(Arc::new(options.open().await.unwrap()));
         }
         let pair = [stores[0].clone() as Arc<dyn Shard>, stores[1].clone()];
         *self.open.lock().await = stores;

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use im_core::storage::{Read, StoreErrorKind, Timelines};
-use im_store::sqlite::{OpenError, SqliteStore};
+use im_core::storage::{Buckets, Member, Read, SetId, StoreErrorKind, StoredMap, Timelines};
+use im_store::sqlite::{OpenError, SqliteOptions, SqliteStore};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
@@ -146,4 +146,20 @@ async fn pages_that_rot_give_errors_and_no_panic() {
         store.close().await;
     }
     assert!(corrupt > 0, "no rotten page was noticed");
+}
+
+#[tokio::test]
+async fn one_of_several_databases_does_not_open_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("im.db");
+    let map = StoredMap { version: 1, bytes: vec![7] };
+    SqliteStore::open(&path).await.unwrap().put_bucket_map(map).await.unwrap();
+    let refused = SqliteStore::open(&path).await;
+    assert!(matches!(refused, Err(OpenError::OneOfSeveral { place: 0, .. })), "who has the map: {refused:?}");
+    let store = SqliteOptions::new(&path).one_of_several().open().await.unwrap();
+    store.join(Member { set: SetId(5), place: 2 }).await.unwrap();
+    store.close().await;
+    let refused = SqliteStore::open(&path).await;
+    assert!(matches!(refused, Err(OpenError::OneOfSeveral { place: 2, .. })), "{refused:?}");
+    SqliteOptions::new(&path).one_of_several().open().await.unwrap();
 }

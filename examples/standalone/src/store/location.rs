@@ -51,6 +51,11 @@ pub(crate) enum OpenError {
     Databases(#[from] DatabasesError),
     #[error(transparent)]
     Sharded(#[from] im_store::layer::sharding::OpenError),
+    #[error(
+        "{0} is one of several databases that keep one store together, the one with place {1}, counted from 0: name all of them in a file, in the order in which \
+         they were first opened, and give that, as sharded:FILE"
+    )]
+    OneOfSeveral(Location, u16),
     #[error("{0} is several databases already")]
     Nested(Location),
 }
@@ -184,20 +189,41 @@ impl Location {
         }
     }
 
-    /// As `serve`, for a store that is not several.
-    pub(super) async fn serve_single(&self) -> Result<Single, OpenError> {
+    /// As `serve`, for a store that is all in one database.
+    async fn serve_single(&self) -> Result<Single, OpenError> {
         match self {
             Self::Log(path) => Ok(Single::Log(Arc::new(LogStore::open(path).await?))),
-            Self::Sqlite(path) => Ok(Single::Sqlite(Arc::new(SqliteStore::open(path).await?))),
-            Self::Sql(url) => {
-                let opened = SqlStore::open(url).await;
-                Ok(Single::Sql(Arc::new(opened.map_err(|error| self.sql(error))?)))
-            }
+            Self::Sqlite(path) => match SqliteStore::open(path).await {
+                Err(im_store::sqlite::OpenError::OneOfSeveral { place, .. }) => {
+                    Err(OpenError::OneOfSeveral(self.clone(), place))
+                }
+                opened => Ok(Single::Sqlite(Arc::new(opened?))),
+            },
+            Self::Sql(url) => match SqlStore::open(url).await {
+                Err(im_store::sql::OpenError::OneOfSeveral(place)) => {
+                    Err(OpenError::OneOfSeveral(self.clone(), place))
+                }
+                opened => Ok(Single::Sql(Arc::new(opened.map_err(|error| self.sql(error))?))),
+            },
             Self::Sharded(_) => Err(OpenError::Nested(self.clone())),
         }
     }
 
-    /// Opens a store that is there, to read all of it.
+    /// As `serve`, for one database of several.
+    pub(super) async fn serve_member(&self) -> Result<Single, OpenError> {
+        match self {
+            Self::Sqlite(path) => {
+                Ok(Single::Sqlite(Arc::new(SqliteOptions::new(path).one_of_several().open().await?)))
+            }
+            Self::Sql(url) => {
+                let opened = SqlOptions::new(url).one_of_several().open().await;
+                Ok(Single::Sql(Arc::new(opened.map_err(|error| self.sql(error))?)))
+            }
+            other => other.serve_single().await,
+        }
+    }
+
+    /// Opens a store that is there, to read all of it; also one of several databases.
     pub(super) async fn open(&self) -> Result<Single, Failure> {
         if !self.is_there() {
             return Err(Failure::Missing(self.clone()));
@@ -208,11 +234,11 @@ impl Location {
                 Ok(Single::Log(Arc::new(opened.map_err(OpenError::from)?)))
             }
             Self::Sqlite(path) => {
-                let opened = SqliteOptions::new(path).call_deadline(DEADLINE).open().await;
+                let opened = SqliteOptions::new(path).call_deadline(DEADLINE).one_of_several().open().await;
                 Ok(Single::Sqlite(Arc::new(opened.map_err(OpenError::from)?)))
             }
             Self::Sql(url) => {
-                let opened = SqlOptions::new(url).call_deadline(DEADLINE).open().await;
+                let opened = SqlOptions::new(url).call_deadline(DEADLINE).one_of_several().open().await;
                 Ok(Single::Sql(Arc::new(opened.map_err(|error| self.sql(error))?)))
             }
             Self::Sharded(_) => Err(Failure::Several(self.clone())),

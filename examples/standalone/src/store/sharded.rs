@@ -46,7 +46,7 @@ impl Sharded {
         let mut shards = Vec::new();
         for location in &names {
             tracing::info!(database = %location, "opens");
-            let database = location.serve_single().await?;
+            let database = location.serve_member().await?;
             shards.extend(database.shard());
             databases.push(database);
         }

@@ -15,8 +15,8 @@ use super::{Case, Failure, Outcome, Report, case};
 use crate::id::Version;
 use crate::message::TimelineId;
 use crate::storage::{
-    Bucket, BucketState, CopyLimits, CopyOut, CursorAck, Mark, MoveId, MovedRow, Part, Pending, Post, Shard,
-    StoreError, StoreErrorKind, StoredMap,
+    Bucket, BucketState, CopyLimits, CopyOut, CursorAck, Mark, Member, MoveId, MovedRow, Part, Pending, Post,
+    SetId, Shard, StoreError, StoreErrorKind, StoredMap,
 };
 
 /// Opens the store under test as two databases of several.
@@ -47,6 +47,13 @@ pub fn buckets_cases() -> Vec<Case<dyn BucketsBench>> {
         }
         "Buckets::put_bucket_map" {
             a_map_follows_the_one_before: "It is stored, durably, if its version follows the stored one's, or is 1 and none is stored; `false` if not.",
+        }
+        "Buckets::join" {
+            a_database_stays_which_it_is: "What was noted first stays, durably, and is what everybody is answered.",
+        }
+        "Buckets::some_timelines" {
+            timelines_are_shown: "Up to `limit` timelines with a head above 0, whichever; fewer only if there are no more.",
+            what_is_elsewhere_is_not_shown: "None of a bucket that is gone or arriving.",
         }
         "Buckets::next_move" {
             numbers_of_moves_ascend: "A number for a move: greater than every one given before.",
@@ -297,6 +304,44 @@ async fn a_map_follows_the_one_before(bench: &dyn BucketsBench) -> Outcome {
     drop(store);
     let [store, _] = bench.reopen().await;
     same("the map", store.bucket_map().await?, Some(map(2, 4)))
+}
+
+async fn a_database_stays_which_it_is(bench: &dyn BucketsBench) -> Outcome {
+    let [store, other] = bench.open().await;
+    let member = |set, place| Member { set: SetId(set), place };
+    same("nobody has said so", store.member().await?, None)?;
+    same("noted", store.join(member(-7, 3)).await?, member(-7, 3))?;
+    same("as another", store.join(member(8, 3)).await?, member(-7, 3))?;
+    same("at another place", store.join(member(-7, 4)).await?, member(-7, 3))?;
+    drop((store, other));
+    let [store, other] = bench.reopen().await;
+    same("which it is", store.member().await?, Some(member(-7, 3)))?;
+    same("which the other is", other.member().await?, None)
+}
+
+async fn timelines_are_shown(bench: &dyn BucketsBench) -> Outcome {
+    let [store, _] = bench.open().await;
+    same("of nothing", store.some_timelines(9).await?, Vec::new())?;
+    // Bob is named, and has no timeline here.
+    let half = Part::Home { post: direct("alice", "bob", 1), taken: false };
+    only(store.append_parts(vec![half]).await)??;
+    same("one", store.some_timelines(9).await?, vec![user("alice")])?;
+    append_one(&*store, &direct("carol", "dave", 2)).await??;
+    let mut shown = store.some_timelines(9).await?;
+    shown.sort();
+    same("all", shown, vec![user("alice"), user("carol"), user("dave")])?;
+    same("not more than asked for", store.some_timelines(2).await?.len(), 2)
+}
+
+async fn what_is_elsewhere_is_not_shown(bench: &dyn BucketsBench) -> Outcome {
+    let [source, destination] = bench.open().await;
+    append_all(&*source, &[direct("alice", "bob", 1)]).await?;
+    let id = begin(bench, &*source, &*destination, &[user("alice")]).await?;
+    copy(&*source, &*destination, id).await?;
+    same("what arrives", destination.some_timelines(9).await?, Vec::new())?;
+    switch(&*source, &*destination, id).await?;
+    same("who stays", source.some_timelines(9).await?, vec![user("bob")])?;
+    same("who came", destination.some_timelines(9).await?, vec![user("alice")])
 }
 
 async fn numbers_of_moves_ascend(bench: &dyn BucketsBench) -> Outcome {

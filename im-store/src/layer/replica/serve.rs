@@ -5,8 +5,8 @@ use im_core::id::{MsgId, StoreEpoch, Uid, Version};
 use im_core::message::{SendKey, TimelineId};
 use im_core::storage::{
     Bucket, Buckets, Conversation, Conversations, CopyLimits, CopyOut, CopyPage, Cursor, CursorAck, Cursors,
-    Epochs, Found, Head, Intent, IntentId, Mark, MoveId, MovedRow, MovingBucket, NodeLease, Nodes, Outbox,
-    Page, Part, Pending, Placed, Post, Read, Shard, Store, StoreError, StoredMap, Tally, Timelines,
+    Epochs, Found, Head, Intent, IntentId, Mark, Member, MoveId, MovedRow, MovingBucket, NodeLease, Nodes,
+    Outbox, Page, Part, Pending, Placed, Post, Read, Shard, Store, StoreError, StoredMap, Tally, Timelines,
 };
 use im_core::time::Timestamp;
 
@@ -109,6 +109,18 @@ impl<P: Shard + ?Sized> Buckets for ReplicatedStore<P> {
 
     async fn put_bucket_map(&self, map: StoredMap) -> Result<bool, StoreError> {
         self.primary.put_bucket_map(map).await
+    }
+
+    async fn member(&self) -> Result<Option<Member>, StoreError> {
+        self.primary.member().await
+    }
+
+    async fn join(&self, member: Member) -> Result<Member, StoreError> {
+        self.primary.join(member).await
+    }
+
+    async fn some_timelines(&self, limit: usize) -> Result<Vec<TimelineId>, StoreError> {
+        self.primary.some_timelines(limit).await
     }
 
     async fn next_move(&self) -> Result<MoveId, StoreError> {

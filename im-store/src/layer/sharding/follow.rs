@@ -156,7 +156,7 @@ impl ShardedStore {
     }
 }
 
-fn parse(stored: &StoredMap, databases: usize) -> Result<BucketMap, MapError> {
+pub(super) fn parse(stored: &StoredMap, databases: usize) -> Result<BucketMap, MapError> {
     let map = BucketMap::from_bytes(&stored.bytes)?;
     map.check(databases)?;
     Ok(map)

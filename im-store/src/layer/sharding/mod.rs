@@ -24,6 +24,7 @@
 mod append;
 mod follow;
 mod map;
+mod members;
 mod mover;
 mod rounds;
 mod scatter;
@@ -80,6 +81,31 @@ pub enum OpenError {
         "database {0} keeps the map, so it has to be the first: name the databases in the order in which they were first opened"
     )]
     NotFirst(usize),
+    /// The database with the first place in the list has had the second one before.
+    #[error(
+        "database {0} has been database {1} before: name all databases, from the first on, in the order in which they were first opened"
+    )]
+    WrongPlace(usize, usize),
+    /// The database with this place in the list keeps another store together with others.
+    #[error("database {0} is one of others that keep another store together")]
+    OtherSet(usize),
+    /// The first database has no map, and the one with this place in the list has had its place behind another first one.
+    #[error(
+        "database 0 keeps no map, and database {0} has been behind one that does: that one has to be the first"
+    )]
+    NoFirst(usize),
+    /// The database with this place in the list was not known to have it, and has timelines that by the map are kept in others.
+    #[error(
+        "database {0} holds users or groups whose place is in another one: either it has never had this place in the list, or it was in use before it had one. Name the \
+         databases in the order in which they were first opened, and new ones, which are empty, at the end; to share what one database holds among several, \
+         open it first in a list of its own, then add the others and move buckets to them"
+    )]
+    Strangers(usize),
+    /// The database with this place in the list is new, and the map says that it has users already.
+    #[error(
+        "database {0} is empty, and has never been the one with this place, which has users: look whether it is the right one"
+    )]
+    Missing(usize),
     /// A database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -88,6 +114,9 @@ pub enum OpenError {
 impl ShardedStore {
     /// A store over `databases`, by the map that is kept in the first of them. If none is kept there, an even one is stored. The store follows the map:
     /// while buckets move, calls that concern them wait for a moment, and then go where they are.
+    ///
+    /// Each database notes its place in the list, and refuses another from then on, and to be opened alone (`one_of_several` of its options). One
+    /// that has noted none shows some of its timelines, which have to be where the map says.
     ///
     /// All servers name the same databases in the same order; new ones come at the end, and get what a [`Mover`] moves to them. Databases that were served by a
     /// [fixed map](Self::new) keep none: open them once without new ones, so that the even map is that of what they hold, before the list grows.
@@ -103,9 +132,12 @@ impl ShardedStore {
                 return Err(OpenError::NotFirst(place));
             }
         }
+        let members = store.members().await?;
+        store.look_for_strangers(&members).await?;
         let map = store.stored_map().await?;
         store.map = RwLock::new(Arc::new(map));
         store.refresh().await?;
+        store.note_members(&members).await?;
         Ok(store)
     }
 

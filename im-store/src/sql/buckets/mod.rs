@@ -6,20 +6,23 @@
 mod clear;
 mod copy_in;
 mod copy_out;
+mod member;
 mod state;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use im_core::message::TimelineId;
 use im_core::storage::{
-    Bucket, BucketState, Buckets, CopyLimits, CopyOut, CopyPage, Mark, MoveId, MovedRow, MovingBucket,
-    StoreError, StoredMap, Tally,
+    Bucket, BucketState, Buckets, CopyLimits, CopyOut, CopyPage, Mark, Member, MoveId, MovedRow,
+    MovingBucket, StoreError, StoredMap, Tally,
 };
 
 use super::driver::{Column, Session, Value};
 use super::statement::{Both, Insert, Text};
 use super::{Fault, SqlStore};
+pub(super) use member::place;
 use state::{BucketRow, GONE, of_move};
 pub(super) use state::{Ownership, SHARED, STAYING, bucket_of, check_owned, number_of};
 
@@ -48,6 +51,25 @@ impl Buckets for SqlStore {
     async fn put_bucket_map(&self, map: StoredMap) -> Result<bool, StoreError> {
         let put = self.transact(&map, |session, map| Box::pin(put_map(session, map)));
         self.within("put_bucket_map", put).await
+    }
+
+    async fn member(&self) -> Result<Option<Member>, StoreError> {
+        let member = async {
+            let mut session = self.pool.session().await?;
+            let member = member::noted(&mut session).await;
+            session.settle(member)
+        };
+        self.within("member", member).await
+    }
+
+    async fn join(&self, member: Member) -> Result<Member, StoreError> {
+        let joined = self.transact(&member, |session, member| Box::pin(member::join(session, *member)));
+        self.within("join", joined).await
+    }
+
+    async fn some_timelines(&self, limit: usize) -> Result<Vec<TimelineId>, StoreError> {
+        let shown = self.transact(&limit, |session, limit| Box::pin(member::timelines(session, *limit)));
+        self.within("some_timelines", shown).await
     }
 
     async fn next_move(&self) -> Result<MoveId, StoreError> {

@@ -3,6 +3,7 @@
 mod clear;
 mod copy_in;
 mod copy_out;
+mod member;
 mod state;
 
 use std::time::Duration;
@@ -10,13 +11,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use im_core::message::TimelineId;
 use im_core::storage::{
-    Bucket, BucketState, Buckets, CopyLimits, CopyOut, CopyPage, Mark, MoveId, MovedRow, MovingBucket,
-    StoreError, StoredMap, Tally,
+    Bucket, BucketState, Buckets, CopyLimits, CopyOut, CopyPage, Mark, Member, MoveId, MovedRow,
+    MovingBucket, StoreError, StoredMap, Tally,
 };
 use sqlx::{Row, SqliteConnection};
 
 use super::{Fault, SqliteStore};
 use crate::name;
+pub(super) use member::place;
 pub(super) use state::{check_owned, ownership};
 use state::{leaving, of_move};
 
@@ -34,6 +36,21 @@ impl Buckets for SqliteStore {
     async fn put_bucket_map(&self, map: StoredMap) -> Result<bool, StoreError> {
         let put = self.writer.transact(|connection| Box::pin(put_map(connection, map)));
         self.within("put_bucket_map", put).await
+    }
+
+    async fn member(&self) -> Result<Option<Member>, StoreError> {
+        let member = async { Ok(member::noted(&mut *self.readers.acquire().await?).await?) };
+        self.within("member", member).await
+    }
+
+    async fn join(&self, member: Member) -> Result<Member, StoreError> {
+        let joined = self.writer.transact(move |connection| Box::pin(member::join(connection, member)));
+        self.within("join", joined).await
+    }
+
+    async fn some_timelines(&self, limit: usize) -> Result<Vec<TimelineId>, StoreError> {
+        let shown = self.writer.transact(move |connection| Box::pin(member::timelines(connection, limit)));
+        self.within("some_timelines", shown).await
     }
 
     async fn next_move(&self) -> Result<MoveId, StoreError> {
