@@ -31,7 +31,8 @@ pub(crate) enum Command {
     ///
     /// A store is named by its kind and its place: log:DIR, sqlite:FILE, mysql://USER:PASSWORD@HOST:PORT/DATABASE, postgres://… or
     /// sharded:FILE. A command about one store takes the server's own if none is named: that of IM_STORE, of the configuration file, or
-    /// in the data directory. Better not name a password on the command line, where others see it.
+    /// in the data directory. Name no password on the command line, where others see it: env:NAME stands for what an environment variable
+    /// says, file:FILE for the first line of a file.
     Store(StoreArgs),
 }
 
@@ -59,14 +60,14 @@ pub(crate) struct Flags {
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<PathBuf>,
 
-    /// Which store keeps the messages, and where: log:DIR, sqlite:FILE, mysql://USER:PASSWORD@HOST:PORT/DATABASE or postgres://… (better not on the
-    /// command line, where others see the password), or sharded:FILE, which names several databases [default: log:DATA/store, or sqlite:DATA/im.db if that is all there is].
+    /// Which store keeps the messages, and where: log:DIR, sqlite:FILE, mysql://USER:PASSWORD@HOST:PORT/DATABASE or postgres://…, or
+    /// sharded:FILE, which names several databases; env:NAME or file:FILE for one that is written there, since others see a password on the command line [default: log:DATA/store, or sqlite:DATA/im.db if that is all there is].
     #[arg(long, env = "IM_STORE", value_name = "STORE", hide_env_values = true, value_parser = Locations)]
     #[serde(skip_serializing_if = "Option::is_none")]
     store: Option<Location>,
 
     /// Where users are and how gates reach each other, for several servers over one database: redis://HOST:PORT, redis+sentinel://HOST:PORT,…/SERVICE or
-    /// redis+cluster://HOST:PORT,… [default: in this process].
+    /// redis+cluster://HOST:PORT,…; or env:NAME or file:FILE, where that is written [default: in this process].
     #[arg(long, env = "IM_ROUTES", value_name = "URL", hide_env_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     routes: Option<String>,

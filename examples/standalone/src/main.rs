@@ -2,6 +2,7 @@
 
 mod cli;
 mod descriptors;
+mod elsewhere;
 mod logging;
 mod output;
 mod secret;

@@ -9,9 +9,16 @@ pub(crate) fn line(text: &str) -> std::io::Result<()> {
     stdout.flush()
 }
 
-/// Says on standard error what is wrong, with its causes. Some errors say their cause themselves: nothing is said twice.
+/// Says on standard error what is wrong, with its causes.
 pub(crate) fn complain(wrong: &dyn Error, code: u8) -> ExitCode {
-    let mut text = format!("error: {wrong}");
+    // If even this cannot be written, the exit code has to do.
+    let _ = writeln!(std::io::stderr(), "error: {}", with_causes(wrong));
+    ExitCode::from(code)
+}
+
+/// An error with its causes. Some errors say their cause themselves: nothing is said twice.
+pub(crate) fn with_causes(wrong: &dyn Error) -> String {
+    let mut text = wrong.to_string();
     let mut cause = wrong.source();
     while let Some(source) = cause {
         let words = source.to_string();
@@ -20,7 +27,5 @@ pub(crate) fn complain(wrong: &dyn Error, code: u8) -> ExitCode {
         }
         cause = source.source();
     }
-    // If even this cannot be written, the exit code has to do.
-    let _ = writeln!(std::io::stderr(), "{text}");
-    ExitCode::from(code)
+    text
 }

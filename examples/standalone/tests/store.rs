@@ -451,3 +451,37 @@ fn a_database_in_use_is_not_shared_with_another_at_once() {
         assert_eq!(code, Some(0), "{err}");
     }
 }
+
+#[test]
+fn a_store_is_named_where_nobody_sees_its_password() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(&dir.path().join("a.db"), 40);
+    let there = Postgres::shared().database("elsewhere");
+    std::fs::write(dir.path().join("to"), format!("{there}\n")).unwrap();
+    let mut copy = command(dir.path(), &["copy", "env:IM_FROM", "file:to"]);
+    let copied = copy.env("IM_FROM", "sqlite:a.db").output().unwrap();
+    assert!(copied.status.success(), "{copied:?}");
+    let verified =
+        command(dir.path(), &["verify", "file:to", "env:FROM"]).env("FROM", "sqlite:a.db").output().unwrap();
+    assert!(verified.status.success(), "{verified:?}");
+    std::fs::write(dir.path().join("broken"), "myqsl://im:opensesame@db/im").unwrap();
+    for (name, told) in [
+        ("env:IM_NO_SUCH", "the environment variable IM_NO_SUCH is not set"),
+        ("file:none", "cannot read the file none: No such file or directory"),
+        ("file:broken", "expected log:DIR"),
+    ] {
+        let (code, _, err) = run(dir.path(), &["stat", name]);
+        assert_eq!(code, Some(2), "{name}: {err}");
+        assert!(err.contains(told) && !err.contains("opensesame"), "{name}: {err}");
+    }
+    std::fs::write(dir.path().join("im.toml"), "databases = [\"env:ONE\", \"env:OTHER\"]").unwrap();
+    let mut migrate = command(dir.path(), &["migrate", "sharded:im.toml"]);
+    let other = Postgres::shared().database("elsewhere");
+    let migrated = migrate.env("ONE", "sqlite:one.db").env("OTHER", other).output().unwrap();
+    assert!(migrated.status.success(), "{migrated:?}");
+    let (code, _, err) = run(dir.path(), &["migrate", "sharded:im.toml"]);
+    assert!(
+        code == Some(1) && err.contains("databases.0: the environment variable ONE is not set (in im.toml)"),
+        "{err}"
+    );
+}

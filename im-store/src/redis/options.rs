@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::link::Redis;
 use super::online;
+use super::url::Source;
 
 /// How to reach a [`Redis`].
 #[derive(Clone)]
@@ -59,6 +60,14 @@ impl RedisOptions {
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
+    }
+
+    /// Looks whether the URL is one, without reaching for the Redis.
+    ///
+    /// # Errors
+    /// [`RedisError::Url`].
+    pub fn check(&self) -> Result<(), RedisError> {
+        Source::of(&self.url).map(drop)
     }
 
     /// How long a call may take, connecting included; then it is `Unavailable`, and the next one takes a new connection. 2 s: less than a renewal of the node's

@@ -13,6 +13,9 @@ use im_store::sql::{SqlOptions, SqlStore};
 use im_store::sqlite::{SqliteOptions, SqliteStore};
 use serde::{Deserialize, Serialize};
 
+use crate::elsewhere::{self, ElsewhereError};
+use crate::output;
+
 use super::failure::Failure;
 use super::sharded::{DatabasesError, Sharded};
 
@@ -31,12 +34,16 @@ pub(crate) enum Location {
     Sharded(PathBuf),
 }
 
-/// What no store is called.
+/// What no store is called. Never says what that is: it may have a password in it.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "expected log:DIR, sqlite:FILE, mysql://USER:PASSWORD@HOST:PORT/DATABASE, postgres://… or sharded:FILE"
-)]
-pub(crate) struct NoSuchLocation;
+pub(crate) enum NoSuchLocation {
+    #[error(
+        "expected log:DIR, sqlite:FILE, mysql://USER:PASSWORD@HOST:PORT/DATABASE, postgres://… or sharded:FILE, or where that is written: env:NAME or file:FILE"
+    )]
+    Unknown,
+    #[error(transparent)]
+    Elsewhere(#[from] ElsewhereError),
+}
 
 /// Why a store was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -64,14 +71,15 @@ impl FromStr for Location {
     type Err = NoSuchLocation;
 
     fn from_str(text: &str) -> Result<Self, NoSuchLocation> {
-        match text.split_once(':') {
+        let found = elsewhere::find(text)?;
+        match found.split_once(':') {
             Some(("log", dir)) if !dir.is_empty() => Ok(Self::Log(dir.into())),
             Some(("sharded", file)) if !file.is_empty() => Ok(Self::Sharded(file.into())),
             Some(("sqlite", file)) if !file.is_empty() => Ok(Self::Sqlite(file.into())),
             Some(("mysql" | "mariadb" | "postgres" | "postgresql", rest)) if rest.starts_with("//") => {
-                Ok(Self::Sql(text.to_owned()))
+                Ok(Self::Sql(found.into_owned()))
             }
-            _ => Err(NoSuchLocation),
+            _ => Err(NoSuchLocation::Unknown),
         }
     }
 }
@@ -89,9 +97,10 @@ impl TypedValueParser for Locations {
         argument: Option<&clap::Arg>,
         value: &OsStr,
     ) -> Result<Location, clap::Error> {
-        value.to_str().ok_or(NoSuchLocation).and_then(str::parse).map_err(|wrong| {
+        value.to_str().ok_or(NoSuchLocation::Unknown).and_then(str::parse).map_err(|wrong| {
             let argument = argument.map(ToString::to_string).unwrap_or_default();
             let kind = clap::error::ErrorKind::ValueValidation;
+            let wrong = output::with_causes(&wrong);
             clap::Error::raw(kind, format!("invalid value for '{argument}': {wrong}\n")).with_cmd(command)
         })
     }

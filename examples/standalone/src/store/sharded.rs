@@ -12,7 +12,8 @@ use im_transport::clock::SystemClock;
 use serde::Deserialize;
 use tokio::task::JoinHandle;
 
-use super::location::{Location, OpenError, Single};
+use super::location::{Location, NoSuchLocation, OpenError, Single};
+use crate::output;
 
 /// What the file says.
 #[derive(Deserialize)]
@@ -98,9 +99,14 @@ fn parse(text: &str) -> Result<Vec<Location>, (String, String)> {
     let key = |place: usize| format!("databases.{place}");
     let mut found: Vec<Location> = Vec::new();
     for (place, name) in file.databases.iter().enumerate() {
-        let location: Location = name.parse().map_err(|_| {
-            let what = "expected mysql://USER:PASSWORD@HOST:PORT/DATABASE, postgres://… or sqlite:FILE";
-            (key(place), what.to_owned())
+        let location: Location = name.parse().map_err(|wrong| {
+            let what = match wrong {
+                NoSuchLocation::Unknown => {
+                    "expected mysql://USER:PASSWORD@HOST:PORT/DATABASE, postgres://… or sqlite:FILE, or env:NAME or file:FILE".to_owned()
+                }
+                wrong => output::with_causes(&wrong),
+            };
+            (key(place), what)
         })?;
         if !matches!(location, Location::Sql(_) | Location::Sqlite(_)) {
             return Err((key(place), format!("{location} cannot be one of several databases")));
