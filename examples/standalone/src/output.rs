@@ -16,7 +16,7 @@ pub(crate) fn complain(wrong: &dyn Error, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// An error with its causes. Some errors say their cause themselves: nothing is said twice.
+/// An error with its causes, in one line. Some errors say their cause themselves: nothing is said twice.
 pub(crate) fn with_causes(wrong: &dyn Error) -> String {
     let mut text = wrong.to_string();
     let mut cause = wrong.source();
@@ -27,5 +27,5 @@ pub(crate) fn with_causes(wrong: &dyn Error) -> String {
         }
         cause = source.source();
     }
-    text
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -89,5 +90,61 @@ fn of_two_servers_of_one_name_the_older_says_which_name_and_what_to_do() {
         assert!(error.contains(&format!("another server runs under this one's name, {name:?}")), "{error}");
         assert!(error.contains("--node"), "{error}");
         assert!(newer.said().contains("the name's lease has not ended"), "{}", newer.said());
+    }
+}
+
+/// Takes connections, and says nothing.
+fn silent() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").unwrap()
+}
+
+#[test]
+fn what_is_wrong_with_redis_is_said_before_a_store_is_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let (open, guarded, silent) = (Redis::start(), Redis::start(), silent());
+    guarded.run("CONFIG SET requirepass opensesame");
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let denied = "Redis does not let the user in";
+    let foreign = "what answers at the address is not what the URL says: a Redis, a Sentinel";
+    for (url, told, code) in [
+        (format!("redis://:sesame@127.0.0.1:{}", guarded.port()), denied, 1),
+        (format!("redis://127.0.0.1:{}", guarded.port()), denied, 1),
+        (
+            format!("redis://:sesame@127.0.0.1:{nobody}"),
+            "is it running, and is the address right?: Connection refused",
+            1,
+        ),
+        ("redis://:sesame@no-such-host.invalid".to_owned(), "failed to lookup address", 1),
+        (format!("redis://{}", silent.local_addr().unwrap()), "nothing at the address answers as a Redis", 1),
+        (format!("redis://:sesame@127.0.0.1:{}", MariaDb::shared().port()), foreign, 1),
+        (format!("redis+sentinel://127.0.0.1:{}/im", open.port()), foreign, 1),
+        (format!("redis+cluster://127.0.0.1:{}", open.port()), foreign, 1),
+        ("http://user:sesame@127.0.0.1".to_owned(), "a Redis URL is like redis://HOST:PORT", 2),
+    ] {
+        let ended = Process::serve(dir.path(), &[], &[("IM_ROUTES", &*url)]).end();
+        assert_eq!(ended.0, Some(code), "{url}: {}", ended.1);
+        let error = ended.1.lines().last().unwrap();
+        assert!(error.starts_with("error: ") && error.contains("outes"), "{url}: {error}");
+        assert!(error.contains(told) && !error.contains("sesame"), "{url}: {error}");
+    }
+    assert!(!dir.path().join("im-data/store").exists());
+}
+
+#[test]
+fn a_port_on_which_no_such_database_answers_is_told_by_what_was_expected_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (redis, silent) = (Redis::start(), silent().local_addr().unwrap());
+    let asked = [
+        (format!("mysql://im:sesame@127.0.0.1:{}/im", redis.port()), "answers as MySQL or MariaDB does"),
+        (format!("postgres://im:sesame@{silent}/im"), "Connection refused"),
+        (format!("postgres://im:sesame@127.0.0.1:{}/im", redis.port()), "answers as PostgreSQL does"),
+        (format!("postgres://im:sesame@127.0.0.1:{}/im", MariaDb::shared().port()), "is not PostgreSQL"),
+    ];
+    let asked = asked.map(|(url, told)| (Process::serve(dir.path(), &[], &[("IM_STORE", &*url)]), told));
+    for (mut process, told) in asked {
+        let (code, said) = process.end();
+        assert_eq!(code, Some(1), "{said}");
+        let error = said.lines().last().unwrap();
+        assert!(error.contains(told) && !error.contains("sesame"), "{error}");
     }
 }

@@ -46,7 +46,7 @@ impl Redis {
     pub(super) async fn open(options: RedisOptions) -> Result<Self, RedisError> {
         let source = Source::of(&options.url)?;
         let redis = Self { shared: Arc::new(Shared { source, options, current: Mutex::default() }) };
-        redis.run::<()>(redis::cmd("PING")).await.map_err(RedisError::Unavailable)?;
+        redis.run::<()>(redis::cmd("PING")).await.map_err(RedisError::of)?;
         Ok(redis)
     }
 

@@ -28,6 +28,14 @@ pub enum OpenError {
     /// The database could not be reached, or said no.
     #[error("cannot open the database")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Nothing at the address answered in time as this kind of database does.
+    #[error(
+        "nothing at the database's address answers as {0} does: is it one, is the port right, and does nothing on the way hold it back?"
+    )]
+    Silent(&'static str),
+    /// What answers at the address is no database of this kind.
+    #[error("what answers at the database's address is not {0}")]
+    Foreign(&'static str, #[source] Box<dyn std::error::Error + Send + Sync>),
     /// A table was changed by something else than this library.
     #[error("the database's tables are not those of this library")]
     Damaged(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -114,13 +122,13 @@ pub(super) async fn connect(options: &SqlOptions) -> Result<Pool, OpenError> {
         #[cfg(feature = "mysql")]
         Some("mysql" | "mariadb") => {
             let pool = mysql_pool(options, Access::Write).await?;
-            pool.take_within(CONNECT).await.map_err(unavailable)?.keep();
+            pool.take_within(CONNECT).await.map_err(|fault| not_reached("MySQL or MariaDB", fault))?.keep();
             Pool::MySql(pool)
         }
         #[cfg(feature = "postgres")]
         Some("postgres" | "postgresql") => {
             let pool = postgres_pool(options, Access::Write).await?;
-            pool.take_within(CONNECT).await.map_err(unavailable)?.keep();
+            pool.take_within(CONNECT).await.map_err(|fault| not_reached("PostgreSQL", fault))?.keep();
             Pool::Postgres(pool)
         }
         _ => return Err(OpenError::Url(None)),
@@ -155,6 +163,15 @@ async fn migrate(pool: &Pool) -> Result<(), OpenError> {
 
 pub(super) fn unavailable(fault: Fault) -> OpenError {
     OpenError::Unavailable(fault.into())
+}
+
+/// Why there is no first connection to a database of this kind.
+fn not_reached(kind: &'static str, fault: Fault) -> OpenError {
+    match fault {
+        Fault::DeadlinePassed => OpenError::Silent(kind),
+        Fault::Driver(error @ sqlx::Error::Protocol(_)) => OpenError::Foreign(kind, error.into()),
+        fault => unavailable(fault),
+    }
 }
 
 #[cfg(feature = "mysql")]
