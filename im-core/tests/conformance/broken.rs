@@ -4,9 +4,11 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures::executor::block_on;
+use im_core::id::{Uid, Version};
 use im_core::memory::{MemoryStore, State};
 use im_core::storage::{
-    CursorAck, Cursors as _, Page, Placed, Post, Read, Store, StoreError, Timelines as _,
+    Conversation, Conversations as _, CursorAck, Cursors as _, Page, Placed, Post, Read, Store, StoreError,
+    Timelines as _,
 };
 use im_core::testing::StoreLayer;
 use im_core::testing::conformance::{StoreBench, run_store_suite};
@@ -24,6 +26,8 @@ enum Flaw {
     ReadsPastTheBudget,
     /// Acknowledgements above the head are taken.
     TrustsCursors,
+    /// The part that lists conversations is not written yet.
+    HasNoConversations,
 }
 
 struct Broken {
@@ -100,6 +104,15 @@ fn a_store_that_trusts_cursors_breaks_the_line_on_the_head() {
 }
 
 #[test]
+fn a_store_that_is_half_written_breaks_the_lines_of_the_other_half() {
+    let report = block_on(run_store_suite(|| Bench::new(Flaw::HasNoConversations)));
+    assert!(report.to_string().contains("panicked: conversations are not written yet\n"), "{report}");
+    let other = report.failed.iter().filter(|failed| failed.method.starts_with("Cursors::"));
+    assert_eq!(other.count(), 0, "{report}");
+    assert!(report.cases > report.failed.len(), "{report}");
+}
+
+#[test]
 fn a_report_names_the_case_the_contract_and_what_came() {
     let report = block_on(run_store_suite(|| Bench::new(Flaw::ReadsPastTheBudget))).to_string();
     assert!(report.starts_with(
@@ -137,6 +150,18 @@ impl StoreLayer for Broken {
             reads.iter_mut().filter(|read| read.limit > 0).for_each(|read| read.max_bytes = usize::MAX);
         }
         self.inner.read(reads).await
+    }
+
+    async fn conversations(
+        &self,
+        owner: &Uid,
+        before: Option<Version>,
+        limit: usize,
+    ) -> Result<Vec<Conversation>, StoreError> {
+        if self.flaw == Flaw::HasNoConversations {
+            panic!("conversations are not written yet");
+        }
+        self.inner.conversations(owner, before, limit).await
     }
 
     async fn ack(&self, mut acks: Vec<CursorAck>) -> Vec<Result<(), StoreError>> {

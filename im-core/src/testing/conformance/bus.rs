@@ -1,6 +1,7 @@
 //! The suite for [`Bus`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -9,7 +10,8 @@ use im_proto::{CmdId, Suffix};
 
 use super::case::cases;
 use super::check::same;
-use super::{Case, Outcome, Report, case};
+use super::patience::within;
+use super::{Case, Failure, Outcome, Report, case};
 use crate::id::{ConnId, NodeId, RoomId};
 use crate::router::{Bus, Delivery, Parcel, Subscription};
 use crate::session::{KickReason, Push};
@@ -56,13 +58,21 @@ fn kick(node: u16, conn: i64) -> Delivery {
     Delivery { node: NodeId(node), conn: ConnId(conn), parcel }
 }
 
-/// The next `count` parcels, in any number of batches; fewer if the subscription ends.
+/// How long a parcel may be on its way.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The next batch; `None` if the subscription ends.
+async fn batch(subscription: &mut Subscription) -> Result<Option<Vec<Delivery>>, Failure> {
+    within(PATIENCE, subscription.next()).await.ok_or(Failure::Late(PATIENCE))
+}
+
+/// The next `count` parcels, in any number of batches; fewer if the subscription ends, or no more come.
 async fn next(subscription: &mut Subscription, count: usize) -> Vec<Delivery> {
     let mut parcels = Vec::new();
     while parcels.len() < count {
-        match subscription.next().await {
-            Some(batch) => parcels.extend(batch),
-            None => break,
+        match batch(subscription).await {
+            Ok(Some(batch)) => parcels.extend(batch),
+            Ok(None) | Err(_) => break,
         }
     }
     parcels
@@ -109,7 +119,7 @@ async fn kicks_outlast_a_full_queue(bench: &dyn BusBench) -> Outcome {
     bus.publish(vec![kick(1, 12)]).await?;
     let mut kicked = Vec::new();
     while kicked.len() < 2 {
-        let Some(batch) = stalled.next().await else { break };
+        let Ok(Some(batch)) = batch(&mut stalled).await else { break };
         kicked.extend(batch.into_iter().filter(|delivery| matches!(delivery.parcel, Parcel::Kick { .. })));
     }
     same("the kicks", kicked, vec![kick(1, 10), kick(1, 12)])
@@ -119,7 +129,7 @@ async fn a_second_subscription_replaces_the_first(bench: &dyn BusBench) -> Outco
     let bus = bench.open().await;
     let mut first = bus.subscribe(NodeId(1)).await?;
     let mut second = bus.subscribe(NodeId(1)).await?;
-    same("what the first gets", first.next().await, None)?;
+    same("what the first gets", batch(&mut first).await?, None)?;
     bus.publish(vec![push(1, 10, Bytes::new())]).await?;
     same("what the second gets", next(&mut second, 1).await, vec![push(1, 10, Bytes::new())])
 }

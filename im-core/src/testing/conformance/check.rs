@@ -1,4 +1,5 @@
 use std::fmt::Debug;
+use std::time::Duration;
 
 use crate::ports::LockError;
 use crate::router::{BusError, RouteError};
@@ -24,6 +25,12 @@ pub enum Failure {
     /// The bench cannot bring about what the case needs: it was not played to its end, and the report says so.
     #[error("not tried: {0}")]
     NotTried(&'static str),
+    /// The adapter, its bench or the case panicked: the adapter may have given fewer answers than it was asked for.
+    #[error("panicked: {0}")]
+    Panicked(String),
+    /// The adapter did not answer for so long.
+    #[error("nothing came within {0:?}")]
+    Late(Duration),
     /// A store call failed that had to succeed.
     #[error("a call that had to succeed failed: {0}")]
     Store(#[from] StoreError),

@@ -1,7 +1,8 @@
 //! The contracts of the storage and router traits, as cases that any adapter can run.
 //!
 //! An adapter's author writes a bench, which opens the adapter on fresh data, and runs the suite over it. The report names
-//! every case that failed and the contract line that it broke. Nothing here needs a runtime: the adapter's test brings its own.
+//! every case that failed and the contract line that it broke. Nothing here needs a runtime: the adapter's test brings its own. A case that panics has failed, and so has one
+//! that is not over after five minutes; the others go on.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -39,6 +40,7 @@ mod fixture;
 mod local_store;
 mod locks;
 mod outbox;
+mod patience;
 mod report;
 mod routes;
 mod store;
