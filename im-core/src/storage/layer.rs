@@ -100,7 +100,8 @@ pub trait StoreLayer: Send + Sync + 'static {
     }
 }
 
-/// A [`Shard`] over another, which answers what this one does not.
+/// A [`Shard`] over another, which answers what this one does not. Of [`Outbox`] it may do something otherwise; [`Buckets`] go through to the database below, because
+/// a layer is about what a server asks, not about moves.
 #[async_trait]
 #[allow(missing_docs, reason = "every method is the outbox's of the same name")]
 pub trait ShardLayer: StoreLayer {
@@ -135,7 +136,6 @@ impl<L: ShardLayer> Outbox for L {
     }
 }
 
-/// Moves go through to the database: a layer is about what a server asks.
 #[async_trait]
 impl<L: ShardLayer> Buckets for L {
     async fn bucket_map(&self) -> Result<Option<StoredMap>, StoreError> {
