@@ -14,7 +14,7 @@
 //! | [`storage`] | the [`Store`](storage::Store) traits with their contracts |
 //! | [`transfer`] | copying a store into another, and comparing two |
 //! | [`router`] | [`Routes`](router::Routes) and [`Bus`](router::Bus): where users are, and how to reach their gates |
-//! | [`ports`] | the outside world: authenticator, clock, wake-up, room policy, commands of your own |
+//! | [`ports`] | the outside world: authenticator, clock, wake-up, room policy, locks, commands of your own |
 //! | [`logic`] | the use-cases, one file each |
 //! | [`memory`] | reference adapters, for one process and for tests |
 #![cfg_attr(feature = "testing", doc = "| [`testing`] | conformance suites, the simulated cluster |")]
