@@ -7,8 +7,8 @@
 //! | `im_store_posts_total` | counter | `store`, `outcome` | posts that were answered |
 //! | `im_store_batch_posts` | histogram | `store` | posts of an append |
 //!
-//! `operation` is the method's name. An `outcome` is `ok`, `repeated` (of a post), or the error's kind: `unavailable`, `out_of_order`, `key_reused`, `msgid_reused`,
-//! `ahead_of_head`, `lease_lost`, `corrupt`. A call that answers for many things has the outcome of the first that failed. One that is dropped counts as
+//! `operation` is the method's name. An `outcome` is `ok`, `repeated` (of a post), or the error's kind: `unavailable`, `out_of_order`, `moved`, `key_reused`,
+//! `msgid_reused`, `forbidden`, `ahead_of_head`, `lease_lost`, `corrupt`. A call that answers for many things has the outcome of the first that failed. One that is dropped counts as
 //! `dropped`.
 
 use std::sync::Arc;
@@ -121,8 +121,10 @@ fn outcome<T>(answer: &Result<T, StoreError>) -> &'static str {
         Ok(_) => OK,
         Err(StoreErrorKind::Unavailable) => "unavailable",
         Err(StoreErrorKind::OutOfOrder) => "out_of_order",
+        Err(StoreErrorKind::Moved) => "moved",
         Err(StoreErrorKind::KeyReused) => "key_reused",
         Err(StoreErrorKind::MsgIdReused) => "msgid_reused",
+        Err(StoreErrorKind::Forbidden) => "forbidden",
         Err(StoreErrorKind::AheadOfHead) => "ahead_of_head",
         Err(StoreErrorKind::LeaseLost) => "lease_lost",
         Err(StoreErrorKind::Corrupt) => "corrupt",

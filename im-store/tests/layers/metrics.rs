@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use futures::FutureExt as _;
 use im_core::memory::MemoryStore;
-use im_core::storage::{Cursors as _, Store};
+use im_core::storage::{Cursors as _, Head, Store, StoreError, StoreErrorKind};
 use im_store::layer::metrics::{Metrics, ShardMetrics};
 use metrics::{
     Counter, CounterFn, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
@@ -161,6 +161,44 @@ impl im_core::storage::StoreLayer for Silent {
         _: Vec<(im_core::id::Uid, im_core::message::TimelineId)>,
     ) -> Result<Vec<Vec<im_core::storage::Cursor>>, im_core::storage::StoreError> {
         std::future::pending().await
+    }
+}
+
+/// Refuses in one way.
+struct Refusing(MemoryStore, StoreErrorKind);
+
+#[async_trait::async_trait]
+impl im_core::storage::StoreLayer for Refusing {
+    fn inner(&self) -> &dyn Store {
+        &self.0
+    }
+
+    async fn heads(&self, _: Vec<im_core::message::TimelineId>) -> Result<Vec<Head>, StoreError> {
+        Err(StoreError::new(self.1, "heads"))
+    }
+}
+
+#[test]
+fn every_kind_of_error_is_an_outcome_of_its_own() {
+    let kinds = [
+        (StoreErrorKind::Unavailable, "unavailable"),
+        (StoreErrorKind::OutOfOrder, "out_of_order"),
+        (StoreErrorKind::Moved, "moved"),
+        (StoreErrorKind::KeyReused, "key_reused"),
+        (StoreErrorKind::MsgIdReused, "msgid_reused"),
+        (StoreErrorKind::Forbidden, "forbidden"),
+        (StoreErrorKind::AheadOfHead, "ahead_of_head"),
+        (StoreErrorKind::LeaseLost, "lease_lost"),
+        (StoreErrorKind::Corrupt, "corrupt"),
+    ];
+    for (kind, outcome) in kinds {
+        let notes = Notes::default();
+        metrics::with_local_recorder(&notes, || {
+            let store = metrics_over(Arc::new(Refusing(MemoryStore::default(), kind)));
+            assert!(store.heads(Vec::new()).now_or_never().unwrap().is_err());
+        });
+        let call = format!("im_store_calls_total store=memory operation=heads outcome={outcome}");
+        assert_eq!(notes.counts(), counts([(call.as_str(), 1)]));
     }
 }
 
