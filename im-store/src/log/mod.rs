@@ -109,6 +109,9 @@ impl LogStore {
     }
 
     /// Writes what waits, brings the index up to date, and lets another server have the store. Calls after it are `Unavailable`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the store all the same. Another server can have it when what waited is written and this store is dropped.
     pub async fn close(&self) {
         self.shared.queue.close();
         let writer = take(&self.writer);

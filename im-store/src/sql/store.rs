@@ -28,6 +28,9 @@ impl SqlStore {
     /// Settings of the database's, in words, by which it may lose what it has committed when it crashes or fails over to a replica; none if it may not. Opening it
     /// logs them. What the database's user may not see counts as well set.
     ///
+    /// # Cancel safety
+    /// Reads only.
+    ///
     /// # Errors
     /// `Unavailable`.
     pub async fn weak_settings(&self) -> Result<Vec<String>, StoreError> {
@@ -35,6 +38,9 @@ impl SqlStore {
     }
 
     /// Waits for the calls that run, then closes all connections. Calls after it are `Unavailable`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future while calls run leaves the store open. Repeating is harmless.
     pub async fn close(&self) {
         self.pool.close().await;
     }

@@ -100,6 +100,10 @@ impl SqliteStore {
     }
 
     /// Waits for the calls that run, then closes the database and lets another server have it. Calls after it are `Unavailable`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the store open, or some of its calls `Unavailable`. Repeating goes on; another server can have the database after that, or when the
+    /// store is dropped.
     pub async fn close(&self) {
         self.writer.close().await;
         self.readers.close().await;

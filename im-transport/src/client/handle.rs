@@ -30,6 +30,9 @@ impl Client {
     /// Loads what the device knows and starts a task that connects, and stays connected. It returns before there is a link; [`Event::LoggedIn`]
     /// and [`Event::Offline`] tell how that goes.
     ///
+    /// # Cancel safety
+    /// Dropping this future before it is done starts nothing.
+    ///
     /// # Errors
     /// If the local store cannot be loaded.
     ///

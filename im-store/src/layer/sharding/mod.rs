@@ -121,6 +121,9 @@ impl ShardedStore {
     /// All servers name the same databases in the same order; new ones come at the end, and get what a [`Mover`] moves to them. Databases that were served by a
     /// [fixed map](Self::new) keep none: open them once without new ones, so that the even map is that of what they hold, before the list grows.
     ///
+    /// # Cancel safety
+    /// Dropping the future leaves the even map stored or not, and each move whose mover died completed or not. Repeating is harmless.
+    ///
     /// # Errors
     /// [`OpenError`].
     pub async fn open(databases: Vec<Arc<dyn Shard>>, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {

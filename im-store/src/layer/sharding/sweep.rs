@@ -62,6 +62,9 @@ impl Sweeper {
     }
 
     /// Sweeps until it is dropped, with rests that are longer while databases fail, and never equal on two servers.
+    ///
+    /// # Cancel safety
+    /// Dropping it leaves each message delivered or not, for the next sweeper.
     pub async fn run(mut self, clock: Arc<dyn Clock>) {
         let mut rest = self.limits.rest;
         loop {
