@@ -2,12 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use im_proto::CmdId;
+use im_proto::v1::AuthRequest;
 use im_test_servers::{MariaDb, Redis};
+use prost::Message as _;
 use tempfile::TempDir;
 
 /// How long anything may take on a machine that does much else.
@@ -39,6 +43,12 @@ impl Process {
 
     fn said(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("err")).unwrap()
+    }
+
+    /// Where it listens: it has said so.
+    fn address(&self) -> String {
+        let out = std::fs::read_to_string(self.folder.path().join("out")).unwrap();
+        out.trim_end().strip_prefix("ready tcp=").unwrap().to_owned()
     }
 
     /// Waits until it serves.
@@ -147,4 +157,40 @@ fn a_port_on_which_no_such_database_answers_is_told_by_what_was_expected_there()
         let error = said.lines().last().unwrap();
         assert!(error.contains(told) && !error.contains("sesame"), "{error}");
     }
+}
+
+/// Asks for a login, and waits until the link is closed.
+fn log_in(address: &str, user: &str) {
+    let auth = AuthRequest { uid: user.to_owned(), token: "none".to_owned(), ..AuthRequest::default() }
+        .encode_to_vec();
+    let header =
+        [20, 200, CmdId::AUTH.0, 1, u32::try_from(auth.len()).unwrap()].map(u32::to_be_bytes).concat();
+    let mut link = TcpStream::connect(address).unwrap();
+    link.set_read_timeout(Some(PATIENCE)).unwrap();
+    link.write_all(&[header, auth].concat()).unwrap();
+    let _ = link.read_to_end(&mut Vec::new());
+}
+
+#[test]
+fn logins_that_fail_while_redis_is_away_are_told_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let redis = Redis::start();
+    let server = Process::serve(dir.path(), &["--node", "a"], &[("IM_ROUTES", redis.url())]).ready();
+    redis.kill();
+    let began = Instant::now();
+    while !server.said().contains("the node's routes are not renewed for now") {
+        assert!(began.elapsed() < PATIENCE, "{}", server.said());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // Away for so long that logins are refused before anybody looks at their tokens.
+    std::thread::sleep(Duration::from_secs(9));
+    let asked = Instant::now();
+    for user in 0..40 {
+        log_in(&server.address(), &format!("user-{user}"));
+    }
+    let most = 1 + usize::try_from(asked.elapsed().as_secs() / 10).unwrap();
+    let said = server.said();
+    let told = said.matches("a login fails for now").count();
+    assert!((1..=most).contains(&told), "{said}");
+    assert_eq!(said.matches("routes of closed links stay").count(), 0, "{said}");
 }

@@ -7,6 +7,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use im_proto::ErrorCode;
 
+use super::route_lease::words;
 use super::{Logic, lock};
 use crate::id::{ConnId, LoginEpoch, Uid};
 use crate::message::TimelineId;
@@ -19,7 +20,8 @@ use crate::time::Timestamp;
 /// Why a login failed.
 enum Failure {
     Refused(&'static str),
-    Unavailable,
+    /// For now, and the reason.
+    Unavailable(String),
 }
 
 impl Logic {
@@ -35,13 +37,13 @@ impl Logic {
         let outcome = match futures::future::select(admitted, timeout).await {
             futures::future::Either::Left((outcome, _)) => outcome,
             futures::future::Either::Right(_) => {
-                tracing::warn!(deadline = ?self.policy.login_deadline, "a login took too long and fails for now");
-                Err(Failure::Unavailable)
+                Err(Failure::Unavailable(format!("it took longer than {:?}", self.policy.login_deadline)))
             }
         };
         match outcome {
             Ok(granted) => Verdict::Granted(granted),
             Err(failure) => {
+                self.tell(&failure);
                 self.withdraw(&login.caller).await;
                 refusal(failure)
             }
@@ -50,8 +52,7 @@ impl Logic {
 
     async fn admit(&self, login: &Login) -> Result<Granted, Failure> {
         if self.is_cut_off() {
-            tracing::warn!("a login fails for now: the router is out of reach");
-            return Err(Failure::Unavailable);
+            return Err(Failure::Unavailable("the router is out of reach".to_owned()));
         }
         let identity = self.authenticate(login).await?;
         let registration =
@@ -120,9 +121,16 @@ impl Logic {
         Ok(heads.into_iter().next().unwrap_or_default())
     }
 
-    /// Takes back what a failed login may have registered.
+    fn tell(&self, failure: &Failure) {
+        let Failure::Unavailable(reason) = failure else { return };
+        if let Some(others) = self.failed_logins.due(self.ports.clock.tick()) {
+            tracing::warn!(reason, others, "a login fails for now");
+        }
+    }
+
+    /// Takes back what a failed login may have registered. That this fails, too, has the login's reason, which is told.
     async fn withdraw(&self, caller: &Caller) {
-        self.remove(vec![(caller.uid.clone(), caller.conn)]).await;
+        let _ = self.ports.routes.remove(vec![(caller.uid.clone(), caller.conn)]).await;
     }
 
     pub(super) fn leave(
@@ -140,9 +148,11 @@ impl Logic {
     }
 
     async fn remove(&self, links: Vec<(Uid, ConnId)>) {
-        if let Err(failure) = self.ports.routes.remove(links).await {
+        let Err(failure) = self.ports.routes.remove(links).await else { return };
+        if let Some(others) = self.left_routes.due(self.ports.clock.tick()) {
             tracing::warn!(
                 error = &failure as &dyn std::error::Error,
+                others,
                 "routes of closed links stay until their lease ends"
             );
         }
@@ -190,7 +200,7 @@ fn refusal(failure: Failure) -> Verdict {
             code: ErrorCode::RefusedToken,
             message: format!("{}: {why}", ErrorCode::RefusedToken),
         },
-        Failure::Unavailable => {
+        Failure::Unavailable(_) => {
             Verdict::Refused { code: ErrorCode::Unavailable, message: ErrorCode::Unavailable.to_string() }
         }
     }
@@ -218,6 +228,5 @@ impl From<StoreError> for Failure {
 }
 
 fn unavailable(error: &(dyn std::error::Error + 'static)) -> Failure {
-    tracing::warn!(error, "a login fails for now");
-    Failure::Unavailable
+    Failure::Unavailable(words(error))
 }

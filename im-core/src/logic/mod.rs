@@ -19,6 +19,7 @@ mod pull;
 mod reply;
 mod room;
 mod route_lease;
+mod seldom;
 #[cfg(test)]
 mod tests;
 mod version;
@@ -103,6 +104,8 @@ pub struct Logic {
     room_queue: mpsc::UnboundedSender<Vec<Delivery>>,
     /// Bytes of what was said in rooms and waits for the bus.
     room_bytes: AtomicUsize,
+    failed_logins: seldom::Seldom,
+    left_routes: seldom::Seldom,
     route_lease: route_lease::RouteLease,
     stop: Mutex<Option<oneshot::Sender<()>>>,
     superseded: AtomicBool,
@@ -163,6 +166,8 @@ impl Logic {
                 rooms: Mutex::default(),
                 room_queue,
                 room_bytes: AtomicUsize::new(0),
+                failed_logins: seldom::Seldom::default(),
+                left_routes: seldom::Seldom::default(),
                 route_lease: route_lease::RouteLease::new(ports.clock.tick() + policy.route_lease),
                 stop: Mutex::new(Some(stop)),
                 superseded: AtomicBool::new(false),

@@ -89,7 +89,7 @@ impl Logic {
 }
 
 /// A failure with its cause.
-fn words(failure: &dyn Error) -> String {
+pub(super) fn words(failure: &dyn Error) -> String {
     match failure.source() {
         Some(cause) => format!("{failure}: {cause}"),
         None => failure.to_string(),
