@@ -1,7 +1,6 @@
 //! How a store follows buckets that move: it loads the map anew, and completes a move that its mover left between two steps.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, RandomState};
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -12,6 +11,7 @@ use im_core::ports::Clock;
 use im_core::storage::{Bucket, BucketState, MoveId, MovingBucket, StoreError, StoreErrorKind, StoredMap};
 use im_core::time::Tick;
 
+use super::sweep::jittered;
 use super::{BucketMap, MapError, OpenError, ShardedStore};
 
 /// How long a call goes on while what it concerns moves: a fence, and the steps after it.
@@ -28,14 +28,13 @@ const MOST_TRIES: usize = 16;
 pub(super) struct Patience {
     until: Tick,
     pause: Duration,
-    jitter: RandomState,
 }
 
 impl ShardedStore {
     /// For a call that meets buckets that move; `None` if this store's map never changes.
     pub(super) fn patience(&self) -> Option<Patience> {
         let clock = self.clock.as_ref()?;
-        Some(Patience { until: clock.tick() + LONGEST, pause: FIRST_PAUSE, jitter: RandomState::new() })
+        Some(Patience { until: clock.tick() + LONGEST, pause: FIRST_PAUSE })
     }
 
     /// Looks for the buckets and waits a little; `false` if the call has tried for long enough.
@@ -173,9 +172,9 @@ fn corrupt(error: MapError) -> StoreError {
 impl Patience {
     /// Waits for a random part of a pause that doubles.
     pub(super) async fn wait(&mut self, clock: &dyn Clock) {
-        let [part, ..] = self.jitter.hash_one(clock.tick().0).to_be_bytes();
-        let pause = self.pause / 2 + self.pause * u32::from(part) / 512;
+        let now = clock.tick();
+        let pause = jittered(self.pause, now);
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-        clock.sleep_until(clock.tick() + pause).await;
+        clock.sleep_until(now + pause).await;
     }
 }

@@ -1,5 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use im_core::id::{Uid, Version};
 use im_core::message::TimelineId;
 use im_core::ports::Clock;
 use im_core::storage::{Bucket, Intent, IntentId, Part, Pending, Post, StoreError};
+use im_core::time::Tick;
 
 use super::ShardedStore;
 
@@ -68,7 +69,8 @@ impl Sweeper {
     pub async fn run(mut self, clock: Arc<dyn Clock>) {
         let mut rest = self.limits.rest;
         loop {
-            clock.sleep_until(clock.tick() + jittered(rest)).await;
+            let now = clock.tick();
+            clock.sleep_until(now + jittered(rest, now)).await;
             let swept = self.pass().await;
             rest = match swept.failed {
                 0 => self.limits.rest,
@@ -220,8 +222,10 @@ impl ShardedStore {
     }
 }
 
-/// Between half and all of a time.
-pub(super) fn jittered(rest: Duration) -> Duration {
-    let [byte, ..] = RandomState::new().hash_one(0).to_be_bytes();
+/// Between half and all of a time: which part of it follows from the nanosecond in which it begins, so that one run of a simulation is as the next.
+pub(super) fn jittered(rest: Duration, now: Tick) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    now.hash(&mut hasher);
+    let [byte, ..] = hasher.finish().to_be_bytes();
     rest / 2 + rest * u32::from(byte) / 512
 }

@@ -22,6 +22,7 @@ use im_core::ports::Clock;
 use im_core::storage::{Bucket, BucketState, MoveId, Shard, StoreError, StoreErrorKind};
 
 use super::ShardedStore;
+use super::sweep::jittered;
 pub use report::{MoveError, MoveLimits, MoveReport, MoveStep};
 
 /// How often a call that fails is made before the mover gives up.
@@ -186,7 +187,8 @@ impl Mover {
 
     /// Between half and all of a time.
     async fn rest(&self, rest: Duration) {
-        self.clock.sleep_until(self.clock.tick() + super::sweep::jittered(rest)).await;
+        let now = self.clock.tick();
+        self.clock.sleep_until(now + jittered(rest, now)).await;
     }
 }
 
