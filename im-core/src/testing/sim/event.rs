@@ -22,6 +22,13 @@ pub(super) struct DeviceLife {
     pub(super) life: u64,
 }
 
+/// One run of the tool that moves buckets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MoverLife {
+    pub(super) mover: usize,
+    pub(super) life: u64,
+}
+
 /// The two ends of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
@@ -64,6 +71,10 @@ pub(super) enum Event {
     ClientTimer(DeviceLife),
     DiskWrite(DeviceLife),
     Burst,
+    /// Somebody moves buckets.
+    StartMover(usize),
+    /// That process ends.
+    CrashMover(MoverLife),
     /// The operator saves what the store holds.
     Backup,
     /// The operator brings that back: the store loses what it took since.

@@ -5,7 +5,8 @@
 //! synced, links delay, stall and break, the bus loses, doubles and reorders, logins race, clocks step, and a hostile client says what it likes.
 //! Then the world heals, comes to rest, and every device is compared with what was sent.
 //!
-//! One seed is one run, step for step. [`run`] runs a seed and [`replay`] runs it again with a log.
+//! One seed is one run, step for step. [`run`] runs a seed and [`replay`] runs it again with a log. [`run_over`] runs it over several databases and a
+//! layer that makes a store of them ([`Sharding`]), whose buckets are moved meanwhile.
 //!
 //! ```text
 //! cargo run --profile simulation -p im-core --features testing --example simulate -- --seeds 10000
@@ -15,12 +16,17 @@
 //! | file | what |
 //! |---|---|
 //! | `kernel`, `executor`, `event`, `dice` | time, tasks, what is to happen, chance |
-//! | `store`, `outside` | the ports of the servers, with their faults |
+//! | `store`, `databases`, `outside` | the ports of the servers, with their faults |
+//! | `sharding`, `backing` | how servers come to their store: there is one, or a layer from elsewhere makes one of several databases |
 //! | `world` | who lives there and what happens to them |
 //! | `invariants` | the promises, one file each |
 //! | `mutants` | servers and clients with a known mistake, which have to be caught |
 
+mod backing;
+#[cfg(test)]
+mod conformance;
 mod counts;
+mod databases;
 mod dice;
 mod event;
 mod executor;
@@ -31,10 +37,12 @@ mod mutants;
 mod outside;
 mod run;
 mod scenario;
+mod sharding;
 mod store;
 mod world;
 
 pub use counts::Counts;
 pub use kernel::Log;
 pub use mutants::Mutant;
-pub use run::{Broken, Outcome, Summary, replay, run, run_all};
+pub use run::{Broken, Outcome, Summary, replay, replay_over, run, run_all, run_all_over, run_over};
+pub use sharding::{Moved, Opened, Sharding};

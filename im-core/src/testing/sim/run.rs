@@ -1,10 +1,13 @@
 use std::fmt;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
+use super::backing::Over;
 use super::counts::Counts;
 use super::kernel::Log;
 use super::mutants::{self, Mutant, Setup};
+use super::sharding::Sharding;
 use super::world::{Ended, World};
 
 /// A promise that did not hold.
@@ -16,15 +19,13 @@ pub struct Broken {
     pub invariant: String,
     /// What happened.
     pub what: String,
+    /// How to replay it.
+    pub replay: String,
 }
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "seed {} breaks {}: {}\nreplay: cargo run --profile simulation -p im-core --features testing --example simulate -- --replay {}",
-            self.seed, self.invariant, self.what, self.seed
-        )
+        write!(f, "seed {} breaks {}: {}\nreplay: {}", self.seed, self.invariant, self.what, self.replay)
     }
 }
 
@@ -52,19 +53,41 @@ pub struct Summary {
 
 /// Runs a seed, sound or with a mutant.
 pub fn run(seed: u64, mutant: Option<Mutant>) -> Outcome {
-    run_with(seed, mutant, None)
+    run_with(seed, &one(mutant), setup(mutant), None)
+}
+
+/// Runs a seed over several databases, of which `sharding` makes one store.
+pub fn run_over(seed: u64, sharding: &Arc<dyn Sharding>) -> Outcome {
+    run_with(seed, &Over::Databases(sharding.clone()), Setup::default(), None)
 }
 
 /// Runs a seed and hands what happens to `log`, a line at a time.
 pub fn replay(seed: u64, mutant: Option<Mutant>, log: Log) -> Outcome {
-    run_with(seed, mutant, Some(log))
+    run_with(seed, &one(mutant), setup(mutant), Some(log))
+}
+
+/// The same of a seed over several databases.
+pub fn replay_over(seed: u64, sharding: &Arc<dyn Sharding>, log: Log) -> Outcome {
+    run_with(seed, &Over::Databases(sharding.clone()), Setup::default(), Some(log))
 }
 
 /// Runs all these seeds; `progress` hears of each.
-pub fn run_all(seeds: Range<u64>, mut progress: impl FnMut(&Outcome)) -> Summary {
+pub fn run_all(seeds: Range<u64>, progress: impl FnMut(&Outcome)) -> Summary {
+    sum(seeds.map(|seed| run(seed, None)), progress)
+}
+
+/// The same over several databases.
+pub fn run_all_over(
+    seeds: Range<u64>,
+    sharding: &Arc<dyn Sharding>,
+    progress: impl FnMut(&Outcome),
+) -> Summary {
+    sum(seeds.map(|seed| run_over(seed, sharding)), progress)
+}
+
+fn sum(outcomes: impl Iterator<Item = Outcome>, mut progress: impl FnMut(&Outcome)) -> Summary {
     let mut summary = Summary::default();
-    for seed in seeds {
-        let outcome = run(seed, None);
+    for outcome in outcomes {
         progress(&outcome);
         summary.seeds += 1;
         summary.counts += outcome.counts;
@@ -90,11 +113,22 @@ impl Summary {
     }
 }
 
-fn run_with(seed: u64, mutant: Option<Mutant>, log: Option<Log>) -> Outcome {
-    let store = mutant.map_or(mutants::as_it_is as _, Mutant::store);
-    let setup = mutant.map_or_else(Setup::default, Mutant::setup);
-    let ended = catch_unwind(AssertUnwindSafe(|| World::new(seed, store, setup, log).run()));
-    let broken = |(invariant, what): (&str, String)| Broken { seed, invariant: invariant.to_owned(), what };
+fn one(mutant: Option<Mutant>) -> Over {
+    Over::One(mutant.map_or(mutants::as_it_is as _, Mutant::store))
+}
+
+fn setup(mutant: Option<Mutant>) -> Setup {
+    mutant.map_or_else(Setup::default, Mutant::setup)
+}
+
+fn run_with(seed: u64, over: &Over, setup: Setup, log: Option<Log>) -> Outcome {
+    let ended = catch_unwind(AssertUnwindSafe(|| World::new(seed, over, setup, log).run()));
+    let broken = |(invariant, what): (&str, String)| Broken {
+        seed,
+        invariant: invariant.to_owned(),
+        what,
+        replay: over.replay(seed),
+    };
     match ended {
         Ok(Ended { counts, trace, broken: found }) => Outcome { counts, trace, broken: found.map(broken) },
         Err(panic) => {

@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::dice::Dice;
 use super::outside::BusRates;
 use super::store::StoreRates;
+use crate::id::Uid;
 use crate::router::KickPolicy;
 
 /// What a seed's world is like and how badly it is treated. Never smaller than 2 servers, 8 users, 16 devices and 300 messages.
@@ -62,5 +63,10 @@ impl Scenario {
             node_lease: Duration::from_secs(dice.between(3, 10)),
             requests_in_flight: if dice.happens(300) { 4 } else { 1_024 },
         }
+    }
+
+    /// Who lives there.
+    pub(super) fn uids(&self) -> Vec<Uid> {
+        (0..self.users).filter_map(|user| Uid::new(&format!("user{user}")).ok()).collect()
     }
 }

@@ -12,12 +12,10 @@
 
 mod append;
 mod disk;
+mod disks;
 mod faults;
-mod restore;
 mod serve;
 mod shard;
-#[cfg(test)]
-mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -30,7 +28,6 @@ use crate::id::{StoreEpoch, Uid, Version};
 use crate::memory::State;
 use crate::message::TimelineId;
 use crate::storage::{Placed, Post, StoreError};
-use crate::time::Timestamp;
 
 pub(in crate::testing::sim) use self::faults::StoreRates;
 
@@ -65,17 +62,6 @@ impl SimStore {
         Arc::new(Self { kernel, rates, inner: Mutex::new(inner) })
     }
 
-    /// The epoch that servers which start now tell.
-    pub(in crate::testing::sim) fn epoch_now(&self) -> StoreEpoch {
-        self.lock().epoch
-    }
-
-    /// The operator says that the store lost what it had acknowledged.
-    pub(in crate::testing::sim) fn raise_epoch(&self, now: Timestamp) {
-        let mut inner = self.lock();
-        inner.epoch = inner.epoch.after(now);
-    }
-
     /// How often any shard crashed.
     pub(in crate::testing::sim) fn crashes(&self) -> u64 {
         self.lock().crashes
@@ -85,41 +71,6 @@ impl SimStore {
     pub(in crate::testing::sim) fn newest(&self, timeline: &TimelineId) -> Version {
         let inner = self.lock();
         inner.shards[inner.shard_of(timeline)].newest(timeline)
-    }
-
-    /// Whether a message waits for its receiver's copy.
-    pub(in crate::testing::sim) fn is_between_copies(&self) -> bool {
-        self.lock().is_between_copies()
-    }
-
-    /// A shard's process dies.
-    pub(in crate::testing::sim) fn crash(&self) {
-        let mut inner = self.lock();
-        let shard = self.kernel.dice(|dice| dice.index(inner.shards.len()));
-        if !inner.shards[shard].up {
-            return;
-        }
-        if inner.is_between_copies() {
-            self.kernel.count(|counts| counts.crashes_between_copies += 1);
-        }
-        let lost = inner.shards[shard].crash(&self.kernel);
-        inner.crashes += 1;
-        self.kernel.note("store crashes", num(shard), num(lost));
-        self.kernel.count(|counts| counts.store_crashes += 1);
-        self.kernel.count(|counts| counts.unsynced_tails_lost += u64::from(lost > 0));
-        let long = self.kernel.dice(|dice| dice.happens(150));
-        let outage =
-            self.kernel.dice(|dice| if long { dice.millis(3_000, 12_000) } else { dice.millis(20, 1_500) });
-        self.kernel.after(outage, Event::Store(StoreEvent::Restart { shard }));
-        inner.wake_all();
-    }
-
-    pub(in crate::testing::sim) fn handle(&self, event: StoreEvent) {
-        match event {
-            StoreEvent::Synced { shard, life } => self.synced(shard, life),
-            StoreEvent::Relay { shard } => self.relay(shard),
-            StoreEvent::Restart { shard } => self.restart(shard),
-        }
     }
 
     fn restart(&self, shard: usize) {

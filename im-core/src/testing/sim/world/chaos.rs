@@ -17,8 +17,7 @@ impl World {
             self.servers.push(Server::new());
             self.kernel.after(std::time::Duration::ZERO, Event::StartServer(server));
         }
-        for user in 0..self.scenario.users {
-            let Ok(uid) = Uid::new(&format!("user{user}")) else { continue };
+        for (user, uid) in self.scenario.uids().into_iter().enumerate() {
             let devices = if user < self.scenario.twins { 3 } else { 2 };
             for (place, kind) in KINDS.into_iter().enumerate().take(devices) {
                 self.add_device(&uid, place, kind);
@@ -32,6 +31,7 @@ impl World {
         self.kernel.after(self.kernel.dice(|dice| dice.millis(200, 600)), Event::Burst);
         self.kernel.after(self.kernel.dice(|dice| dice.millis(500, 1_500)), Event::Fault);
         self.kernel.after(self.scenario.chaos, Event::Heal);
+        self.begin_moves();
         if let Some((backup, restore)) = self.scenario.restore {
             self.kernel.after(backup, Event::Backup);
             self.kernel.after(restore, Event::Restore);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::FutureExt;
 
 use super::World;
+use super::movers::Mover;
 use super::server::{Done, Owner};
 use crate::client::Input;
 use crate::id::{ClientMsgId, DeviceId, DeviceType, Uid, Version};
@@ -50,8 +51,9 @@ impl World {
     /// Asks how far the timelines go.
     pub(super) fn settle(&mut self) {
         let timelines = self.users.iter().cloned().map(TimelineId::User).collect();
-        let store = self.store.clone();
-        let heads = async move { Done::Heads(store.heads(timelines).await.ok()) };
+        let opening = self.access.open(&self.kernel, Arc::default());
+        let heads = async move { opening.await?.store.heads(timelines).await.ok() };
+        let heads = heads.map(Done::Heads);
         self.executor.spawn(Owner::Auditor, heads.boxed());
     }
 
@@ -69,7 +71,8 @@ impl World {
         let all_run =
             self.servers.iter().all(|server| server.running.is_some() && server.paused_until.is_none());
         let all_known = self.to_send == 0 && heads.len() == self.users.len();
-        let all_done = all_run && all_known && self.rotate(heads);
+        let all_stored = self.disks.pending() == 0 && self.movers.iter().all(Mover::is_over);
+        let all_done = all_run && all_stored && all_known && self.rotate(heads);
         if !all_done {
             self.healing.rests_since = None;
         } else if now.since(*self.healing.rests_since.get_or_insert(now)) >= REST {
@@ -113,13 +116,15 @@ impl World {
 
     fn unfinished(&self, heads: &[Head]) -> String {
         let open = (0..self.devices.len()).filter(|device| !self.is_done(*device, heads));
+        let pending = format!("{} messages wait for their second half", self.disks.pending());
+        let moves = self.movers.iter().filter(|mover| !mover.is_over()).count();
         let words = open.map(|device| {
             let (state, saved) = (&self.devices[device], self.devices[device].saved());
             let state =
                 state.running.as_ref().map(|process| (process.client.received(), process.client.is_ready()));
             format!("device {device} at {} with {} to send, {state:?}", saved.cursor, saved.outgoing.len())
         });
-        words.collect::<Vec<_>>().join("; ")
+        words.chain([pending, format!("{moves} moves are not over")]).collect::<Vec<_>>().join("; ")
     }
 
     /// What a device's login shares with those that it kicks.
@@ -138,8 +143,9 @@ impl World {
     fn audit(&mut self) {
         let hostiles = self.hostiles.iter().map(|hostile| hostile.uid.clone());
         let users: BTreeSet<Uid> = self.users.iter().cloned().chain(hostiles).collect();
-        let store = self.store.clone();
-        let read = async move { Done::Timelines(read_all(store, users).await) };
+        let opening = self.access.open(&self.kernel, Arc::default());
+        let read = async move { read_all(opening.await?.store, users).await };
+        let read = read.map(Done::Timelines);
         self.executor.spawn(Owner::Auditor, read.boxed());
     }
 

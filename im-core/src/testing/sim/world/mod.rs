@@ -6,6 +6,7 @@
 //! | `gate` | sessions, fed as a gate feeds them |
 //! | `link` | two pipes that delay, stall and break |
 //! | `device` | [`Client`](crate::client::Client) machines over local stores that survive them |
+//! | `movers` | the tool that moves buckets between databases |
 //! | `rooms` | live chat: what devices say and hear there |
 //! | `disk` | what those local stores keep, and when |
 //! | `hostile` | clients that follow no protocol |
@@ -21,6 +22,7 @@ mod gate;
 mod healing;
 mod hostile;
 mod link;
+mod movers;
 mod restore;
 mod rooms;
 mod server;
@@ -33,7 +35,9 @@ use self::device::Device;
 use self::healing::Healing;
 use self::hostile::Hostile;
 use self::link::Link;
+use self::movers::Mover;
 use self::server::{Done, Owner, Server};
+use super::backing::{Access, Disks, Over};
 use super::counts::Counts;
 use super::event::{End, Event, LinkId};
 use super::executor::Executor;
@@ -43,10 +47,8 @@ use super::kernel::{Kernel, Log};
 use super::mutants::Setup;
 use super::outside::{SimBus, SimRoutes};
 use super::scenario::Scenario;
-use super::store::SimStore;
 use crate::id::{ClientMsgId, MsgId, Uid};
 use crate::session::SessionLimits;
-use crate::storage::Store;
 
 /// More events than any seed needs: a world that passes this spins without the time moving on.
 const MOST_STEPS: u64 = 3_000_000;
@@ -57,13 +59,14 @@ pub(super) struct World {
     scenario: Scenario,
     executor: Executor<Owner, Done>,
     /// The store as it is, to be crashed.
-    disks: Arc<SimStore>,
-    /// The store as the servers see it.
-    store: Arc<dyn Store>,
+    disks: Arc<dyn Disks>,
+    /// The store as the processes see it.
+    access: Access,
     routes: Arc<SimRoutes>,
     bus: Arc<SimBus>,
     limits: Arc<SessionLimits>,
     servers: Vec<Server>,
+    movers: Vec<Mover>,
     links: BTreeMap<LinkId, Link>,
     last_link: u64,
     users: Vec<Uid>,
@@ -89,16 +92,11 @@ pub(super) struct Ended {
 }
 
 impl World {
-    pub(super) fn new(
-        seed: u64,
-        make: fn(Arc<SimStore>) -> Arc<dyn Store>,
-        setup: Setup,
-        log: Option<Log>,
-    ) -> Self {
+    pub(super) fn new(seed: u64, over: &Over, setup: Setup, log: Option<Log>) -> Self {
         let kernel = Kernel::new(seed, log);
         let scenario = kernel.dice(Scenario::draw);
         kernel.log(|| format!("{scenario:?}"));
-        let disks = SimStore::new(kernel.clone(), scenario.shards, scenario.store, setup.place);
+        let (disks, access) = over.make(&kernel, &scenario, &setup);
         let mut limits =
             SessionLimits { requests_in_flight: scenario.requests_in_flight, ..SessionLimits::default() };
         limits.heartbeat_grace = std::time::Duration::from_secs(2);
@@ -106,12 +104,13 @@ impl World {
         limits.kick_grace = std::time::Duration::from_secs(1);
         let mut world = Self {
             executor: Executor::new(),
-            store: make(disks.clone()),
             disks,
+            access,
             routes: Arc::new(SimRoutes::new(kernel.clone())),
             bus: SimBus::new(kernel.clone(), scenario.bus),
             limits: Arc::new(limits),
             servers: Vec::new(),
+            movers: Vec::new(),
             links: BTreeMap::new(),
             last_link: 0,
             users: Vec::new(),
@@ -155,7 +154,7 @@ impl World {
         let servers = &self.servers;
         self.executor.step(&self.kernel, |owner| match owner {
             Owner::Server(server) => servers[server].paused_until.is_none(),
-            Owner::Auditor => true,
+            Owner::Mover(_) | Owner::Auditor => true,
         })
     }
 
@@ -170,6 +169,9 @@ impl World {
         if let Some(later) = self.paused(&event) {
             self.kernel.at(later, event);
             return;
+        }
+        if matches!(event, Event::Store(_) | Event::Fault | Event::Settle | Event::StartMover(_)) {
+            self.check_disks();
         }
         match event {
             Event::Wake(waker) => waker.wake(),
@@ -192,12 +194,20 @@ impl World {
             Event::ClientTimer(life) => self.client_timer(life),
             Event::DiskWrite(life) => self.disk_write(life),
             Event::Burst => self.burst(),
+            Event::StartMover(mover) => self.start_mover(mover),
+            Event::CrashMover(life) => self.crash_mover(life),
             Event::Backup => self.disks.save(),
             Event::Restore => self.restore(),
             Event::Hostile(hostile) => self.hostile_acts(hostile),
             Event::Fault => self.fault(),
             Event::Heal => self.heal(),
             Event::Settle => self.settle(),
+        }
+    }
+
+    fn check_disks(&mut self) {
+        if let Some(what) = self.disks.broken() {
+            self.fail("one_database", what);
         }
     }
 

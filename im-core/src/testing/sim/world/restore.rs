@@ -11,6 +11,7 @@ use crate::testing::sim::outside;
 impl World {
     pub(super) fn restore(&mut self) {
         (0..self.servers.len()).for_each(|server| self.stop_server(server));
+        self.stop_movers();
         // A restore takes longer than routes hold. That matters: a store that forgot a lease may let a node give a link's number again.
         self.routes.lose();
         self.bus.forget();

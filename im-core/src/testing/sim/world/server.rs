@@ -15,6 +15,7 @@ use crate::session::{Caller, Input, KickReason, Push, Reply, Verdict};
 use crate::storage::Head;
 use crate::testing::sim::event::{End, Event, LinkId, ServerLife};
 use crate::testing::sim::outside::{SimAuthenticator, SimClock, SimWakeUp};
+use crate::testing::sim::sharding::Moved;
 use crate::time::Tick;
 
 /// A server: a gate and its logic in one process, which dies and comes back under the same name.
@@ -45,6 +46,7 @@ pub(super) struct Running {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     Server(usize),
+    Mover(usize),
     Auditor,
 }
 
@@ -57,6 +59,8 @@ pub(super) enum Done {
     Confirmed(Vec<Arc<Caller>>, Vec<ConnId>),
     Parcels(Option<Vec<Delivery>>, Subscription),
     BackgroundEnded,
+    /// How a move ended, and whether nothing went wrong any more when it began.
+    Moved(Moved, bool),
     Heads(Option<Vec<Head>>),
     Timelines(Option<BTreeMap<Uid, Vec<Entry>>>),
 }
@@ -77,20 +81,27 @@ impl World {
         self.executor.abort(Owner::Server(server));
         let kernel = &self.kernel;
         kernel.note("server starts", num(server), state.life);
-        let ports = Ports {
-            store: self.store.clone(),
-            routes: self.routes.clone(),
-            bus: self.bus.clone(),
-            authenticator: Arc::new(SimAuthenticator(kernel.clone())),
-            wake_up: Arc::new(SimWakeUp(kernel.clone())),
-            clock: Arc::new(SimClock::new(kernel.clone(), state.skew.clone())),
-            rooms: Arc::new(OpenRooms),
-            blocklist: None,
-            commands: BTreeMap::new(),
-        };
+        let opening = self.access.open(kernel, state.skew.clone());
+        let (routes, bus) = (self.routes.clone(), self.bus.clone());
+        let clock = Arc::new(SimClock::new(kernel.clone(), state.skew.clone()));
+        let (authenticator, wake_up) = (SimAuthenticator(kernel.clone()), SimWakeUp(kernel.clone()));
         let policy = self.policy();
         let starts = async move {
-            let (logic, background) = Logic::start(ports, policy, &format!("server {server}")).await.ok()?;
+            let opened = opening.await?;
+            let ports = Ports {
+                store: opened.store,
+                routes,
+                bus,
+                authenticator: Arc::new(authenticator),
+                wake_up: Arc::new(wake_up),
+                clock,
+                rooms: Arc::new(OpenRooms),
+                blocklist: None,
+                commands: BTreeMap::new(),
+            };
+            let (logic, mut background) =
+                Logic::start(ports, policy, &format!("server {server}")).await.ok()?;
+            background.push(opened.background);
             let parcels = logic.ports().bus.subscribe(logic.node()).await.ok()?;
             Some((logic, background, parcels))
         };
@@ -236,7 +247,11 @@ impl World {
 
     /// A future ended.
     pub(super) fn done(&mut self, owner: Owner, done: Done) {
-        let Owner::Server(server) = owner else { return self.audited(done) };
+        let server = match owner {
+            Owner::Server(server) => server,
+            Owner::Mover(mover) => return self.moved(mover, done),
+            Owner::Auditor => return self.audited(done),
+        };
         match done {
             Done::Started(Some((logic, background, parcels))) => {
                 self.started(server, logic, background, parcels);
@@ -257,7 +272,7 @@ impl World {
                 self.await_parcels(server, parcels);
             }
             Done::BackgroundEnded => self.background_ended(server),
-            Done::Heads(_) | Done::Timelines(_) => {}
+            Done::Moved(..) | Done::Heads(_) | Done::Timelines(_) => {}
         }
     }
 
