@@ -73,6 +73,10 @@ fn error(kind: StoreErrorKind) -> StoreError {
     StoreError::new(kind, "buckets")
 }
 
+fn is_leaving(state: BucketState) -> bool {
+    matches!(state, BucketState::Leaving | BucketState::Fenced)
+}
+
 impl MoveTable {
     fn state(&self, bucket: Bucket) -> Option<BucketState> {
         self.buckets.get(&bucket)?.state(self.now)
@@ -144,8 +148,17 @@ impl MoveTable {
             }
         }
         self.changed.retain(|(_, timeline, _)| !buckets.contains(&Bucket::of(timeline)));
+        for earlier in self.left_by(buckets).into_iter().filter(|earlier| *earlier != id) {
+            self.each(earlier, |row| row.state = row.state.filter(|state| !is_leaving(*state)));
+        }
         self.set(id, buckets, BucketState::Leaving, to);
         Ok(())
+    }
+
+    /// The moves by which some of these buckets leave.
+    fn left_by(&self, buckets: &[Bucket]) -> BTreeSet<MoveId> {
+        let rows = buckets.iter().filter_map(|bucket| self.buckets.get(bucket));
+        rows.filter(|row| row.state.is_some_and(is_leaving)).map(|row| row.id).collect()
     }
 
     fn arrive(&mut self, id: MoveId, buckets: &[Bucket], to: u16) -> Result<(), StoreError> {
@@ -256,7 +269,10 @@ impl State {
     }
 
     fn copy_in(&mut self, id: MoveId, rows: Vec<MovedRow>) -> Result<(), StoreError> {
-        self.moves.of(id, &[BucketState::Arriving])?;
+        let arriving = self.moves.of(id, &[BucketState::Arriving])?;
+        if !rows.iter().flat_map(MovedRow::buckets).all(|bucket| arriving.contains(&bucket)) {
+            return Err(error(StoreErrorKind::LeaseLost));
+        }
         self.check(&rows)?;
         for row in rows {
             match row {

@@ -153,7 +153,7 @@ pub struct Tally {
 /// The source [departs](Self::depart), the destination [arrives](Self::arrive), rows are [copied out](Self::copy_out) and [in](Self::copy_in) up to a
 /// [mark](Self::mark), again up to a later one, and a last time behind a [fence](Self::fence). The source [releases](Self::release) the buckets: that is the moment of the
 /// move. The destination [owns](Self::own) them, and the source is [cleared](Self::clear). A later move of a bucket takes it from an unfinished
-/// earlier one: calls with the number of the earlier are [`LeaseLost`](super::StoreErrorKind::LeaseLost).
+/// earlier one, which is over by that, for its other buckets too: calls with the number of the earlier are [`LeaseLost`](super::StoreErrorKind::LeaseLost).
 #[async_trait]
 pub trait Buckets: Send + Sync + 'static {
     /// The map that was stored last; `None` if none was.
@@ -246,6 +246,7 @@ pub trait Buckets: Send + Sync + 'static {
     ///
     /// # Contract
     /// - The buckets are leaving from now on, all by this move: one that left by an earlier move, fenced or not, leaves by this one.
+    /// - What else left by that earlier move is simply owned again: it is over.
     /// - From now on it is noted which cursors change.
     ///
     /// # Atomicity
@@ -327,7 +328,7 @@ pub trait Buckets: Send + Sync + 'static {
     /// Dropping the future leaves the rows stored or not. Repeating is harmless.
     ///
     /// # Errors
-    /// `LeaseLost` if the buckets do not arrive by this move; `Unavailable`, `Corrupt`.
+    /// `LeaseLost` if the buckets do not arrive by this move, or those of a row do not; `Unavailable`, `Corrupt`.
     async fn copy_in(&self, id: MoveId, rows: Vec<MovedRow>) -> Result<(), StoreError>;
 
     /// What is there of the move's buckets, in numbers.
@@ -399,6 +400,18 @@ pub trait Buckets: Send + Sync + 'static {
 }
 
 impl MovedRow {
+    /// The buckets that it belongs to.
+    pub fn buckets(&self) -> Vec<Bucket> {
+        match self {
+            Self::Floor(timeline, _) => vec![Bucket::of(timeline)],
+            Self::Cursor(ack) => vec![Bucket::of(&ack.timeline)],
+            Self::Post(post) => {
+                let entries = post.entries.iter().map(|place| Bucket::of(&place.timeline));
+                entries.chain(post.key.as_ref().map(|_| Bucket::of_user(&post.message.from))).collect()
+            }
+        }
+    }
+
     /// About how many bytes it takes, for budgets.
     pub fn size(&self) -> usize {
         match self {

@@ -8,6 +8,7 @@ mod load;
 mod members;
 mod moves;
 mod random;
+mod rivals;
 mod sweeps;
 mod traffic;
 

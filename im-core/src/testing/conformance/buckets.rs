@@ -62,6 +62,7 @@ pub fn buckets_cases() -> Vec<Case<dyn BucketsBench>> {
             a_fence_that_is_over_is_listed_as_leaving: "A fence whose time is over is listed as leaving.",
         }
         "Buckets::depart" {
+            a_move_that_loses_a_bucket_is_over: "What else left by that earlier move is simply owned again: it is over.",
             what_leaves_is_served: "The buckets are leaving from now on, all by this move",
             changed_cursors_are_noted: "From now on it is noted which cursors change.",
         }
@@ -290,6 +291,29 @@ async fn a_later_move_takes_over(bench: &dyn BucketsBench) -> Outcome {
     switch(&*source, &*destination, late).await?;
     let buckets = of(&names);
     refused("arrive", destination.arrive(early, buckets, 1).await, StoreErrorKind::LeaseLost)
+}
+
+async fn a_move_that_loses_a_bucket_is_over(bench: &dyn BucketsBench) -> Outcome {
+    let [source, destination] = bench.open().await;
+    filled(&*source).await?;
+    let early = begin(bench, &*source, &*destination, &[user("alice"), user("bob")]).await?;
+    copy(&*source, &*destination, early).await?;
+    source.fence(early, LEASE).await?;
+    let names = [user("alice")];
+    let late = begin(bench, &*source, &*destination, &names).await?;
+    refused("mark", source.mark(early).await, StoreErrorKind::LeaseLost)?;
+    refused("fence", source.fence(early, LEASE).await, StoreErrorKind::LeaseLost)?;
+    refused("unfence", source.unfence(early).await, StoreErrorKind::LeaseLost)?;
+    refused("release", source.release(early).await, StoreErrorKind::LeaseLost)?;
+    let taken = vec![MovedRow::Cursor(ack("alice", user("alice"), 1))];
+    refused("copy_in", destination.copy_in(early, taken).await, StoreErrorKind::LeaseLost)?;
+    append_one(&*source, &direct("alice", "bob", 100)).await??;
+    let leaving = source.moving_buckets().await?;
+    let leaving: Vec<_> = leaving.into_iter().map(|row| (row.bucket, row.state, row.id)).collect();
+    same("what leaves", leaving, vec![(Bucket::of(&user("alice")), BucketState::Leaving, late)])?;
+    copy(&*source, &*destination, late).await?;
+    switch(&*source, &*destination, late).await?;
+    is_elsewhere(&*source).await
 }
 
 async fn a_map_follows_the_one_before(bench: &dyn BucketsBench) -> Outcome {

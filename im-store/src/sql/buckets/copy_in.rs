@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use im_core::id::Uid;
 use im_core::message::{SendKey, TimelineId};
@@ -48,6 +48,11 @@ impl Kinds {
 pub(super) async fn store(session: &mut Session, id: MoveId, rows: &[MovedRow]) -> Result<(), Fault> {
     let buckets = lock_move(session, id).await?;
     if buckets.iter().any(|row| row.state != Some(BucketState::Arriving)) {
+        return Err(Fault::LeaseLost);
+    }
+    let arriving: BTreeSet<i64> = buckets.iter().map(|row| row.bucket).collect();
+    let mut came = rows.iter().flat_map(MovedRow::buckets).map(|bucket| i64::from(bucket.number()));
+    if !came.all(|bucket| arriving.contains(&bucket)) {
         return Err(Fault::LeaseLost);
     }
     let kinds = Kinds::of(rows);

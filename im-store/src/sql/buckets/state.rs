@@ -273,20 +273,40 @@ static FORGET_CHANGES: Text = Text::new(
      (SELECT o.id FROM buckets b JOIN owners o ON o.bucket = b.bucket WHERE b.id = ?)",
 );
 
+/// An earlier move that loses a bucket is over: the others that leave by it are simply owned.
+static END_MOVES: Keyed = Keyed::new(
+    Both::same("UPDATE buckets SET state = 0, until_ms = 0 WHERE state IN (1, 2) AND {keys}"),
+    &["id"],
+);
+
+/// The buckets that leave by the same moves as some of these, to be locked together with them.
+async fn leaving_with(session: &mut Session, buckets: &BTreeSet<i64>) -> Result<BTreeSet<i64>, Fault> {
+    let leaving: Vec<_> = all_moving(session).await?.into_iter().filter(BucketRow::leaves).collect();
+    let of_these = leaving.iter().filter(|row| buckets.contains(&row.bucket));
+    let moves: BTreeSet<MoveId> = of_these.map(|row| row.id).collect();
+    Ok(leaving.iter().filter(|row| moves.contains(&row.id)).map(|row| row.bucket).collect())
+}
+
 pub(super) async fn depart(
     session: &mut Session,
     id: MoveId,
     buckets: &[Bucket],
     to: u16,
 ) -> Result<(), Fault> {
-    let rows = lock_out(session, numbers(buckets)).await?;
+    let taken = numbers(buckets);
+    let mut locked = taken.clone();
+    locked.extend(leaving_with(session, &taken).await?);
+    let mut rows = lock_out(session, locked).await?;
+    rows.retain(|row| taken.contains(&row.bucket));
     if rows.iter().any(|row| matches!(row.state, Some(GONE | BucketState::Arriving))) {
         return Err(Fault::Moved);
     }
     if rows.iter().any(|row| row.id > id) {
         return Err(Fault::LeaseLost);
     }
-    set(session, numbers(buckets), 1, id, to).await?;
+    let earlier = rows.iter().filter(|row| row.leaves() && row.id != id).map(|row| row.id.0);
+    session.find(&END_MOVES, vec![Column::ints(earlier.collect::<BTreeSet<_>>().into_iter())]).await?;
+    set(session, taken, 1, id, to).await?;
     session.execute(&FORGET_CHANGES, vec![Value::Int(id.0)]).await
 }
 

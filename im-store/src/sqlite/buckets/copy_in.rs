@@ -1,8 +1,8 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use im_core::id::Version;
 use im_core::message::TimelineId;
-use im_core::storage::{BucketState, CursorAck, Head, MoveId, MovedPost, MovedRow};
+use im_core::storage::{Bucket, BucketState, CursorAck, Head, MoveId, MovedPost, MovedRow};
 use sqlx::SqliteConnection;
 
 use super::super::{Fault, append, cursors, lookup};
@@ -18,6 +18,10 @@ pub(super) async fn store(
 ) -> Result<(), Fault> {
     let buckets = of_move(connection, id).await?;
     if buckets.is_empty() || buckets.iter().any(|row| row.state != Some(BucketState::Arriving)) {
+        return Err(Fault::LeaseLost);
+    }
+    let arriving: BTreeSet<Bucket> = buckets.iter().map(|row| row.bucket).collect();
+    if !rows.iter().flat_map(MovedRow::buckets).all(|bucket| arriving.contains(&bucket)) {
         return Err(Fault::LeaseLost);
     }
     let (mut posts, mut moves) = (Vec::new(), BTreeMap::new());

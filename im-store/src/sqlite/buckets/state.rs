@@ -170,6 +170,11 @@ pub(super) async fn depart(
     if rows.iter().any(|row| row.id > id) {
         return Err(Fault::LeaseLost);
     }
+    let left_by: BTreeSet<MoveId> = rows.iter().filter(|row| row.leaves()).map(|row| row.id).collect();
+    for earlier in left_by.into_iter().filter(|earlier| *earlier != id) {
+        let over = "UPDATE buckets SET state = 0, until_ms = 0 WHERE id = ? AND state IN (1, 2)";
+        sqlx::query(over).bind(earlier.0).execute(&mut *connection).await?;
+    }
     set(connection, &buckets, 1, id, to).await?;
     super::index(connection, usize::MAX).await?;
     let forget = "DELETE FROM bucket_changes WHERE timeline IN \

@@ -187,10 +187,12 @@ impl<P: FnMut(MoveStep)> Journey<'_, P> {
                 .await?;
         self.report.timelines = u64::try_from(source_holds.timelines).unwrap_or_default();
         self.in_time(begun)?;
-        match source_holds == destination_holds {
-            true => Ok(()),
-            false => Err(Failed::Forever(MoveError::Differs { source_holds, destination_holds })),
+        if source_holds == destination_holds {
+            return Ok(());
         }
+        // If a later move has taken the buckets, what is left by this one says nothing.
+        self.source().mark(self.id).await?;
+        Err(Failed::Forever(MoveError::Differs { source_holds, destination_holds }))
     }
 
     async fn copy_until(&mut self, mark: &mut Mark, until: Mark, begun: Tick) -> Result<(), Failed> {
