@@ -1,10 +1,16 @@
-//! Two movers at once that want some of the same buckets.
+//! Two movers at once that want some of the same buckets, and a server that completes a move late.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use async_trait::async_trait;
 use futures::FutureExt;
-use im_core::storage::{Bucket, BucketState, Shard, StoreErrorKind, Timelines};
+use futures::future::BoxFuture;
+use im_core::storage::{
+    Bucket, BucketState, Intent, Pending, Shard, ShardLayer, Store, StoreError, StoreErrorKind, Timelines,
+};
+use im_core::testing::StoreLayer;
 use im_store::layer::sharding::{MoveError, MoveLimits, MoveStep, Mover, ShardedStore};
 
 use crate::bench::{Databases, Memory};
@@ -55,4 +61,59 @@ async fn a_move_that_loses_one_bucket_to_another_gives_none_away() {
     let left = databases[0].moving_buckets().await.unwrap();
     let left: Vec<_> = left.into_iter().map(|row| (row.bucket, row.state, row.to)).collect();
     assert_eq!(left, [(buckets[1], BucketState::Leaving, 2)], "the rival's move goes on");
+}
+
+/// A database of which the first call for intents takes long: meanwhile others do this.
+struct Slow {
+    database: Arc<dyn Shard>,
+    meanwhile: Mutex<Option<BoxFuture<'static, ()>>>,
+}
+
+impl StoreLayer for Slow {
+    fn inner(&self) -> &dyn Store {
+        &*self.database
+    }
+}
+
+#[async_trait]
+impl ShardLayer for Slow {
+    fn inner_shard(&self) -> &dyn Shard {
+        &*self.database
+    }
+
+    async fn intents(&self, pending: Pending, limit: usize) -> Result<Vec<Intent>, StoreError> {
+        let meanwhile = self.meanwhile.lock().unwrap().take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile.await;
+        }
+        self.database.intents(pending, limit).await
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_completes_a_move_late_leaves_a_bucket_where_it_has_gone_since() {
+    let databases = Memory::with_clock(2, RealTime::new()).open().await;
+    let store = Arc::new(ShardedStore::open(databases.clone(), RealTime::new()).await.unwrap());
+    let [name, other] = two_users(&store);
+    let bucket = Bucket::of(&user(&name));
+    let id = databases[0].next_move().await.unwrap();
+    databases[0].depart(id, vec![bucket], 1).await.unwrap();
+    databases[1].arrive(id, vec![bucket], 1).await.unwrap();
+    databases[0].fence(id, Duration::from_secs(60)).await.unwrap();
+    databases[0].release(id).await.unwrap();
+    let there_and_back = {
+        let store = store.clone();
+        async move {
+            store.refresh().await.unwrap();
+            assert_eq!(store.map().database(bucket), 1, "completed");
+            let mover = Mover::new(store.clone(), RealTime::new(), MoveLimits::default());
+            mover.move_buckets(&[bucket], 0, |_| {}).await.unwrap();
+        }
+    };
+    let meanwhile = Mutex::new(Some(there_and_back.boxed()));
+    let slow = Arc::new(Slow { database: databases[1].clone(), meanwhile });
+    let late = ShardedStore::open(vec![databases[0].clone(), slow], RealTime::new()).await.unwrap();
+    store.refresh().await.unwrap();
+    assert_eq!((store.map().database(bucket), late.map().database(bucket)), (0, 0));
+    late.append(vec![direct(&name, &other, 1)]).await.remove(0).unwrap();
 }

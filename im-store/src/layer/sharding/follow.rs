@@ -1,6 +1,6 @@
 //! How a store follows buckets that move: it loads the map anew, and completes a move that its mover left between two steps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -123,12 +123,16 @@ impl ShardedStore {
     ) -> Result<(), StoreError> {
         let unknown = || StoreError::new(StoreErrorKind::Corrupt, "own");
         let place = usize::from(to);
-        self.databases.get(place).ok_or_else(unknown)?.own(id).await?;
+        let destination = self.databases.get(place).ok_or_else(unknown)?;
+        destination.own(id).await?;
         self.deliver_halves_into(place, buckets).await;
         for _ in 0..MOST_TRIES {
             let map = self.load().await?;
-            let left: Vec<_> =
-                buckets.iter().copied().filter(|bucket| map.database(*bucket) == source).collect();
+            // Others may have completed it long ago, and the buckets may have moved on, even back to the source. Asked after the map was loaded: as long
+            // as this map is the newest, nobody takes from the destination what is there now.
+            let moved_on = refused(destination.moving_buckets().await?);
+            let mut left = buckets.to_vec();
+            left.retain(|bucket| map.database(*bucket) == source && !moved_on.contains(bucket));
             if left.is_empty() {
                 return Ok(());
             }
@@ -153,6 +157,12 @@ impl ShardedStore {
         }
         Err(StoreError::new(StoreErrorKind::Unavailable, "put_bucket_map").into())
     }
+}
+
+/// The buckets that a database does not own.
+fn refused(rows: Vec<MovingBucket>) -> BTreeSet<Bucket> {
+    let elsewhere = |row: &MovingBucket| matches!(row.state, BucketState::Gone | BucketState::Arriving);
+    rows.into_iter().filter(elsewhere).map(|row| row.bucket).collect()
 }
 
 pub(super) fn parse(stored: &StoredMap, databases: usize) -> Result<BucketMap, MapError> {
