@@ -69,7 +69,9 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// A newer version of this library has written it.
-    #[error("the store in {} was written by a newer version of this library (format {format})", path.display())]
+    #[error(
+        "this program is older than the store in {}: its files (format {format}) are those of a newer im-store than {}. Upgrade the program", path.display(), env!("CARGO_PKG_VERSION")
+    )]
     Newer {
         /// The store's directory.
         path: PathBuf,

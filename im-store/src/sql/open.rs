@@ -40,7 +40,9 @@ pub enum OpenError {
     #[error("the database's tables are not those of this library")]
     Damaged(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A newer version of this library has changed the schema.
-    #[error("the database was written by a newer version of this library (schema {0})")]
+    #[error(
+        "this program is older than the database: its tables (schema {0}) are those of a newer im-store than {version}. Upgrade the program", version = env!("CARGO_PKG_VERSION")
+    )]
     Newer(i64),
     /// The schema of a replica is behind this version of the library; 0 where there is none.
     #[error(

@@ -60,7 +60,9 @@ pub enum OpenError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A newer version of this library has changed the schema.
-    #[error("{} was written by a newer version of this library (schema {schema})", path.display())]
+    #[error(
+        "this program is older than {}: its tables (schema {schema}) are those of a newer im-store than {}. Upgrade the program", path.display(), env!("CARGO_PKG_VERSION")
+    )]
     Newer {
         /// The database.
         path: PathBuf,

@@ -53,7 +53,9 @@ pub enum OpenLocalError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A newer version of this library has changed the schema.
-    #[error("{} was written by a newer version of this library (schema {schema})", path.display())]
+    #[error(
+        "this program is older than {}: its tables (schema {schema}) are those of a newer im-store than {}. Upgrade the program", path.display(), env!("CARGO_PKG_VERSION")
+    )]
     Newer {
         /// The file.
         path: PathBuf,

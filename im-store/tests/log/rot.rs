@@ -212,4 +212,5 @@ async fn a_log_of_a_newer_format_is_refused() {
     });
     let error = options(&newer).open().await.unwrap_err();
     assert!(matches!(error, OpenError::Newer { format: 9, .. }), "{error:?}");
+    assert!(error.to_string().contains("Upgrade the program"), "{error}");
 }

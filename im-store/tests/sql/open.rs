@@ -103,3 +103,16 @@ async fn one_of_several_databases_of_mysql_does_not_open_alone() {
 async fn one_of_several_databases_of_postgresql_does_not_open_alone() {
     does_not_open_alone_if_it_is_one_of_several(Kind::Postgres).await;
 }
+
+#[tokio::test]
+async fn tables_of_a_newer_version_are_told_with_what_to_do() {
+    let url = database(Kind::Postgres, "newer");
+    SqlStore::open(&*url).await.unwrap().close().await;
+    let step = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+                VALUES (99, 'of the future', true, '', 0)";
+    PgConnection::connect(&url).await.unwrap().execute(step).await.unwrap();
+    let refused = SqlStore::open(&*url).await.unwrap_err();
+    assert!(matches!(refused, OpenError::Newer(99)), "{refused:?}");
+    let told = refused.to_string();
+    assert!(told.contains("older than the database") && told.contains("Upgrade the program"), "{told}");
+}

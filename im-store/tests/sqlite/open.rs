@@ -102,6 +102,11 @@ async fn a_database_of_a_newer_version_is_refused() {
     .await;
     let error = SqliteStore::open(&path).await.unwrap_err();
     assert!(matches!(error, OpenError::Newer { schema: 99, .. }), "{error:?}");
+    let told = format!("this program is older than {}: its tables (schema 99)", path.display());
+    assert!(
+        error.to_string().starts_with(&told) && error.to_string().ends_with("Upgrade the program"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
