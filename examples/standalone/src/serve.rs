@@ -54,7 +54,10 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
         output::line(&format!("ready tcp={address}"))?;
     }
     let failure = tokio::select! {
-        name = signals.next() => { tracing::info!(signal = name, "stops"); None }
+        name = signals.next() => {
+            tracing::info!(signal = name, links = server.connections(), "stops: sends clients away, and answers what they asked");
+            None
+        }
         failure = server.failed() => Some(failure),
     };
     let stopped = tokio::select! {
@@ -62,6 +65,7 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
         name = signals.next() => return Err(format!("{name} while stopping").into()),
     };
     store.close().await;
+    tracing::info!("stopped");
     match failure {
         Some(ServerError::Superseded) => Err(NameTaken(settings.node().to_owned()).into()),
         Some(failure) => Err(failure.into()),

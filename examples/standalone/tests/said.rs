@@ -194,3 +194,17 @@ fn logins_that_fail_while_redis_is_away_are_told_once() {
     assert!((1..=most).contains(&told), "{said}");
     assert_eq!(said.matches("routes of closed links stay").count(), 0, "{said}");
 }
+
+#[test]
+fn a_server_that_is_asked_to_stop_says_so_and_when_it_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Process::serve(dir.path(), &[], &[]).ready();
+    let link = TcpStream::connect(server.address()).unwrap();
+    let kill = format!("kill -s TERM {}", server.child.id());
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    let (code, said) = server.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("stops: sends clients away") && said.contains("signal=\"SIGTERM\""), "{said}");
+    assert!(said.lines().last().unwrap().ends_with("stopped"), "{said}");
+    drop(link);
+}

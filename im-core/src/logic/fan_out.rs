@@ -45,12 +45,7 @@ impl Logic {
     async fn fan_out(&self, stored: &[Stored]) {
         match self.ports.routes.find(fanout::audience(stored)).await {
             Ok(routes) => self.publish(fanout::plan(stored, &routes)).await,
-            Err(failure) => {
-                tracing::warn!(
-                    error = &failure as &dyn std::error::Error,
-                    "pushes are lost; receivers pull later"
-                );
-            }
+            Err(failure) => self.lost_pushes(&failure),
         }
     }
 
@@ -59,10 +54,14 @@ impl Logic {
             return;
         }
         if let Err(failure) = self.ports.bus.publish(deliveries).await {
-            tracing::warn!(
-                error = &failure as &dyn std::error::Error,
-                "pushes are lost; receivers pull later"
-            );
+            self.lost_pushes(&failure);
+        }
+    }
+
+    /// Every turn may find the router or the bus away.
+    fn lost_pushes(&self, failure: &(dyn std::error::Error + 'static)) {
+        if let Some(others) = self.lost_pushes.due(self.ports.clock.tick()) {
+            tracing::warn!(error = failure, others, "pushes are lost; receivers pull later");
         }
     }
 }
