@@ -38,7 +38,12 @@ impl RedisSentinel {
         group.wait("the replica follows", || {
             let replication = group.servers[1].run("INFO replication");
             let known = wire::run(group.directory.port(), &format!("SENTINEL REPLICAS {SERVICE}"));
-            replication.contains("master_link_status:up") && known.is_ok_and(|known| !known.is_empty())
+            let masters = wire::run(group.directory.port(), "SENTINEL MASTERS");
+            // To whoever asks for a master that seems to be down there is none.
+            let is_up = masters.is_ok_and(|masters| !masters.contains("s_down"));
+            is_up
+                && replication.contains("master_link_status:up")
+                && known.is_ok_and(|known| !known.is_empty())
         });
         group
     }
