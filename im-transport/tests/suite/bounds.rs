@@ -198,7 +198,8 @@ pub async fn slow_readers_are_bounded_over_all_links(transport: &impl Transport)
     let mut alice = login(transport, &server, "alice", "phone").await;
     let mut deaf = Vec::new();
     let text = "x".repeat(170 << 10);
-    let pulls = encoded(CmdId::PULL, Seq(9), &PullRequest { limit: 3, ..PullRequest::default() }).repeat(60);
+    // Half a megabyte each: more than the kernel's buffers of a link may hold, which grow to 36 MiB where it remembers a fast path.
+    let pulls = encoded(CmdId::PULL, Seq(9), &PullRequest { limit: 3, ..PullRequest::default() }).repeat(150);
     for number in 0..6 {
         let name = format!("deaf{number}");
         let mut link = login(transport, &server, &name, "phone").await;
