@@ -400,9 +400,7 @@ impl Session {
                 if filled == [false; TABLES] {
                     return Ok(());
                 }
-                let columns = tables.into_iter().filter(|columns| rows_of(columns) > 0).flatten();
-                let query = columns.fold(sqlx::query(statement.postgres(filled)), bind_all);
-                query.execute(&mut **connection).await?;
+                together(statement, tables).execute(&mut **connection).await?;
                 Ok(())
             }
         }
@@ -432,10 +430,7 @@ impl Session {
             }
             #[cfg(feature = "postgres")]
             Link::Postgres(connection) => {
-                let filled = tables.each_ref().map(|columns| rows_of(columns) > 0);
-                let columns = tables.into_iter().filter(|columns| rows_of(columns) > 0).flatten();
-                let query = columns.fold(sqlx::query(statement.postgres(filled)), bind_all);
-                let answers = query.fetch_all(&mut **connection).await?;
+                let answers = together(statement, tables).fetch_all(&mut **connection).await?;
                 let changed =
                     answers.iter().map(|row| row.try_get::<i64, _>(0)).collect::<Result<Vec<_>, _>>()?;
                 Ok(changed.len() == rows && changed.iter().all(|number| *number >= 0))
@@ -501,6 +496,14 @@ fn bind<'q>(query: MySqlQuery<'q>, column: &Column, row: usize) -> MySqlQuery<'q
 
 #[cfg(feature = "postgres")]
 type PgQuery<'q> = sqlx::query::Query<'q, Postgres, sqlx::postgres::PgArguments>;
+
+/// One statement for the tables that have rows.
+#[cfg(feature = "postgres")]
+fn together(statement: &'static Together, tables: [Vec<Column>; TABLES]) -> PgQuery<'static> {
+    let filled = tables.each_ref().map(|columns| rows_of(columns) > 0);
+    let columns = tables.into_iter().filter(|columns| rows_of(columns) > 0).flatten();
+    columns.fold(sqlx::query(statement.postgres(filled)), bind_all)
+}
 
 /// Binds a column as an array.
 #[cfg(feature = "postgres")]
