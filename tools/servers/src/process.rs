@@ -23,7 +23,7 @@ pub(crate) struct User {
     pub(crate) gid: u32,
 }
 
-/// A process that gets a signal when this one ends.
+/// A process that is killed when this is dropped, and gets a signal when this process ends.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
@@ -63,9 +63,8 @@ impl Process {
     }
 
     /// SIGKILL, and waits for the end.
-    pub(crate) fn kill(mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    pub(crate) fn kill(self) {
+        drop(self);
     }
 
     /// Asks the process to end, and kills it if it does not.
@@ -76,6 +75,13 @@ impl Process {
             std::thread::sleep(LOOK_AGAIN);
         }
         self.kill();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -1,5 +1,7 @@
 //! The Redis servers: alone, watched by a Sentinel, and as a cluster.
 
+use std::net::TcpStream;
+
 use im_test_servers::{Redis, RedisCluster, RedisSentinel};
 
 #[test]
@@ -28,6 +30,19 @@ fn a_replica_takes_over_without_what_it_missed() {
     assert_eq!(
         (group.master().run("GET early"), group.master().run("GET late")),
         ("1".into(), String::new())
+    );
+}
+
+#[test]
+fn a_sentinel_ends_with_its_group() {
+    let group = RedisSentinel::start();
+    let url = group.url();
+    let address = url.split(['/', '@']).nth(2).expect("a URL has a host").to_owned();
+    drop(TcpStream::connect(&address).expect("a Sentinel"));
+    drop(group);
+    assert!(
+        TcpStream::connect(&address).is_err(),
+        "one that is left reconfigures whoever gets its servers' ports"
     );
 }
 

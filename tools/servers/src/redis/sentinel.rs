@@ -9,9 +9,9 @@ const SERVICE: &str = "im";
 /// A master and a replica, watched by one Sentinel.
 #[derive(Debug)]
 pub struct RedisSentinel {
-    servers: [Redis; 2],
-    // Before its directory.
+    // Ends before the servers and their directories: once their ports are another's, it would reconfigure what it finds there.
     _process: Process,
+    servers: [Redis; 2],
     directory: Directory,
 }
 
@@ -34,7 +34,7 @@ impl RedisSentinel {
         command.args(&ARGUMENTS[..2]);
         let mut process = Process::start(&command, None, "KILL", &directory.path().join("log"));
         process.wait_until(|| wire::run(directory.port(), "PING").is_ok());
-        let group = Self { servers: [master, replica], _process: process, directory };
+        let group = Self { _process: process, servers: [master, replica], directory };
         group.wait("the replica follows", || {
             let replication = group.servers[1].run("INFO replication");
             let known = wire::run(group.directory.port(), &format!("SENTINEL REPLICAS {SERVICE}"));
