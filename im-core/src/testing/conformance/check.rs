@@ -32,7 +32,7 @@ pub enum Failure {
     #[error("nothing came within {0:?}")]
     Late(Duration),
     /// A store call failed that had to succeed.
-    #[error("a call that had to succeed failed: {}", with_causes(.0))]
+    #[error("a call that had to succeed failed: {0}")]
     Store(#[from] StoreError),
     /// A router call failed that had to succeed.
     #[error("a call that had to succeed failed: {0}")]
@@ -43,12 +43,6 @@ pub enum Failure {
     /// A call for a lock failed that had to succeed.
     #[error("a call that had to succeed failed: {0}")]
     Lock(#[from] LockError),
-}
-
-/// A store's error does not say why: a database that is away is told from one that is slow by the cause.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// `came` has to equal `expected`.
