@@ -57,16 +57,22 @@ impl SqlStore {
     async fn place_from_memory(&self, parts: &[Part]) -> Result<Option<Answers>, Fault> {
         let owners = plan::owners_of(parts);
         let written: HashSet<&TimelineId> = parts.iter().flat_map(plan::written).collect();
-        if !owners.iter().all(|owner| written.contains(owner)) {
+        if owners.is_empty() || !owners.iter().all(|owner| written.contains(owner)) {
             return Ok(None);
         }
         let Some(owners) = self.heads.take(&owners) else { return Ok(None) };
         let (sends, standing) = (vec![None; parts.len()], vec![None; parts.len()]);
         let known = Known { owners: owners.clone(), sends, standing, ..Known::default() };
         let plan = plan::plan(parts.to_vec(), known);
-        let mut session = self.pool.session().await?;
-        let stored = store_after(&mut session, &plan, &owners).await;
-        match session.end(stored).await {
+        let rows = [
+            messages(&plan),
+            entries(&plan)?,
+            conversations(&plan),
+            outbox(&plan)?,
+            heads_after(&plan, &owners),
+        ];
+        let session = self.pool.session().await?;
+        match session.store_after(&ALL_AFTER, rows).await {
             Ok(()) => {
                 self.heads.put_back(left(owners, &plan));
                 Ok(Some(plan.answers))
@@ -241,29 +247,15 @@ static HEADS_AFTER: Insert = Insert::new(
     &["id", "name", "floor", "head", "bucket"],
     Both {
         mysql: "ON DUPLICATE KEY UPDATE head = IF(id = VALUES(id) AND name = VALUES(name) AND head = VALUES(floor) AND \
-                (SELECT b.state FROM buckets b WHERE b.bucket = owners.bucket LOCK IN SHARE MODE) = 0, VALUES(head), head)",
+                owners.bucket IN (SELECT b.bucket FROM buckets b WHERE b.state = 0 LOCK IN SHARE MODE), VALUES(head), head)",
         postgres: "ON CONFLICT (id) DO UPDATE SET head = excluded.head \
                    WHERE owners.name = excluded.name AND owners.head = excluded.floor AND \
                    (SELECT b.state FROM buckets b WHERE b.bucket = owners.bucket) = 0 RETURNING owners.bucket",
     },
 );
 
+/// A plan's rows, if its owners are as they were left.
 static ALL_AFTER: Together = Together::new([&MESSAGES, &ENTRIES, &CONVERSATIONS, &OUTBOX, &HEADS_AFTER]);
-
-/// Inserts a plan's rows in a new transaction, if its owners are as they were left.
-async fn store_after(
-    session: &mut Session,
-    plan: &Plan,
-    owners: &HashMap<TimelineId, KnownOwner>,
-) -> Result<(), Fault> {
-    session.begin_sharing().await?;
-    let rows =
-        [messages(plan), entries(plan)?, conversations(plan), outbox(plan)?, heads_after(plan, owners)];
-    match session.change_and_insert(&ALL_AFTER, rows).await? {
-        true => Ok(()),
-        false => Err(Fault::Stale),
-    }
-}
 
 /// In the order of names, in which everybody locks them.
 fn heads_after(plan: &Plan, owners: &HashMap<TimelineId, KnownOwner>) -> Vec<Column> {

@@ -396,44 +396,40 @@ impl Session {
             }
             #[cfg(feature = "postgres")]
             Link::Postgres(connection) => {
-                let filled = tables.each_ref().map(|columns| rows_of(columns) > 0);
+                let filled = filled(&tables);
                 if filled == [false; TABLES] {
                     return Ok(());
                 }
-                together(statement, tables).execute(&mut **connection).await?;
+                bind_tables(statement.postgres(filled), tables).execute(&mut **connection).await?;
                 Ok(())
             }
         }
     }
 
-    /// The same, where the last table's rows are all there and are changed, before anything is stored. `false` if one of them is not there, or was not changed.
-    pub(super) async fn change_and_insert(
-        &mut self,
+    /// The same as a transaction of its own, if the last table's rows are all there and are changed.
+    ///
+    /// # Errors
+    /// `Stale` if one of them is not there, or was not changed: then nothing is stored.
+    pub(super) async fn store_after(
+        mut self,
         statement: &'static Together,
-        mut tables: [Vec<Column>; TABLES],
-    ) -> Result<bool, Fault> {
-        let [.., changes] = &mut tables;
-        let rows = rows_of(changes);
-        if rows == 0 {
-            return Ok(true);
-        }
+        tables: [Vec<Column>; TABLES],
+    ) -> Result<(), Fault> {
         match &mut self.link {
             #[cfg(feature = "mysql")]
             Link::MySql(connection) => {
-                let [.., change] = statement.inserts;
-                // A row that is changed counts twice; one that is new, or stays as it is, once at most.
-                if insert_listed(connection, change, &mem::take(changes)).await? != 2 * rows {
-                    return Ok(false);
-                }
-                self.insert_together(statement, tables).await?;
-                Ok(true)
+                let stored = change_and_insert(connection, statement, tables).await;
+                self.end(stored).await
             }
             #[cfg(feature = "postgres")]
             Link::Postgres(connection) => {
-                let answers = together(statement, tables).fetch_all(&mut **connection).await?;
-                let changed =
-                    answers.iter().map(|row| row.try_get::<i64, _>(0)).collect::<Result<Vec<_>, _>>()?;
-                Ok(changed.len() == rows && changed.iter().all(|number| *number >= 0))
+                let text = statement.postgres_alone(filled(&tables));
+                let stored = bind_tables(text, tables).execute(&mut **connection).await;
+                let stored = stored.map(drop).map_err(|error| match Fault::from(error) {
+                    fault if fault.is_bad_number() => Fault::Stale,
+                    fault => fault,
+                });
+                self.settle(stored)
             }
         }
     }
@@ -461,6 +457,26 @@ impl Session {
             }
         }
     }
+}
+
+/// Begins a transaction, changes the last table's rows, and stores the others'. `Stale` if one was not there, or was not changed.
+#[cfg(feature = "mysql")]
+async fn change_and_insert(
+    connection: &mut MySqlConnection,
+    statement: &'static Together,
+    mut tables: [Vec<Column>; TABLES],
+) -> Result<(), Fault> {
+    let ([.., change], [.., changes]) = (statement.inserts, &mut tables);
+    let changes = mem::take(changes);
+    sqlx::raw_sql("BEGIN").execute(&mut *connection).await?;
+    // A row that is changed counts twice; one that is new, or stays as it is, once at most.
+    if insert_listed(connection, change, &changes).await? != 2 * rows_of(&changes) {
+        return Err(Fault::Stale);
+    }
+    for (insert, columns) in statement.inserts.into_iter().zip(tables) {
+        insert_listed(connection, insert, &columns).await?;
+    }
+    Ok(())
 }
 
 /// How many rows were affected, as MySQL counts them.
@@ -497,12 +513,17 @@ fn bind<'q>(query: MySqlQuery<'q>, column: &Column, row: usize) -> MySqlQuery<'q
 #[cfg(feature = "postgres")]
 type PgQuery<'q> = sqlx::query::Query<'q, Postgres, sqlx::postgres::PgArguments>;
 
-/// One statement for the tables that have rows.
+/// Which tables have rows.
 #[cfg(feature = "postgres")]
-fn together(statement: &'static Together, tables: [Vec<Column>; TABLES]) -> PgQuery<'static> {
-    let filled = tables.each_ref().map(|columns| rows_of(columns) > 0);
+fn filled(tables: &[Vec<Column>; TABLES]) -> [bool; TABLES] {
+    tables.each_ref().map(|columns| rows_of(columns) > 0)
+}
+
+/// Binds the columns of the tables that have rows.
+#[cfg(feature = "postgres")]
+fn bind_tables(text: &'static str, tables: [Vec<Column>; TABLES]) -> PgQuery<'static> {
     let columns = tables.into_iter().filter(|columns| rows_of(columns) > 0).flatten();
-    columns.fold(sqlx::query(statement.postgres(filled)), bind_all)
+    columns.fold(sqlx::query(text), bind_all)
 }
 
 /// Binds a column as an array.

@@ -88,6 +88,13 @@ impl Fault {
         code(error).is_some_and(|code| code == LOCKED)
     }
 
+    /// Whether a text is no number.
+    #[cfg(feature = "postgres")]
+    pub(super) fn is_bad_number(&self) -> bool {
+        let Self::Driver(error) = self else { return false };
+        code(error).is_some_and(|code| code == BAD_NUMBER)
+    }
+
     /// Which unique index of those that concern posts has a row already.
     pub(super) fn index(&self) -> Option<&'static str> {
         let Self::Driver(error) = self else { return None };
@@ -101,6 +108,10 @@ impl Fault {
 
 /// PostgreSQL's lock that was not to be had in time.
 const LOCKED: &str = "55P03";
+
+/// PostgreSQL's text that was to be a number.
+#[cfg(feature = "postgres")]
+const BAD_NUMBER: &str = "22P02";
 
 /// PostgreSQL's deadlock and failed serialization; MySQL's and MariaDB's deadlock (SQLSTATE 40001 too), and MariaDB's record that changed since it
 /// was read.

@@ -228,7 +228,8 @@ async fn postgres_pool(options: &SqlOptions, access: Access) -> Result<Connectio
     let url = url.statement_cache_capacity(CACHED);
     let set = format!(
         "SET lock_timeout = {lock}; SET statement_timeout = {deadline}; \
-         SET idle_in_transaction_session_timeout = {deadline}; SET default_transaction_read_only = {access}",
+         SET idle_in_transaction_session_timeout = {deadline}; SET default_transaction_read_only = {access}; \
+         SET default_transaction_isolation = 'read committed'",
         access = if access == Access::Read { "on" } else { "off" },
         lock = options.lock_timeout.as_millis().max(1),
         deadline = options.deadline.as_millis().max(1),

@@ -98,7 +98,11 @@ impl Insert {
     /// The statement with its first array as argument number `first`.
     #[cfg(feature = "postgres")]
     fn postgres_from(&self, first: usize) -> String {
-        let arrays = arrays(first, self.columns.len());
+        self.postgres_of(&arrays(first, self.columns.len()))
+    }
+
+    #[cfg(feature = "postgres")]
+    fn postgres_of(&self, arrays: &str) -> String {
         format!("{} SELECT * FROM UNNEST({arrays}) {}", self.before(), self.conflict.postgres)
     }
 }
@@ -122,24 +126,71 @@ impl Together {
     /// For the tables that have rows.
     #[cfg(feature = "postgres")]
     pub(super) fn postgres(&'static self, filled: [bool; TABLES]) -> &'static str {
-        let bits = filled.iter().rev().fold(0, |bits, filled| bits << 1 | usize::from(*filled));
-        self.postgres[bits].get_or_init(|| {
-            let inserts =
-                self.inserts.iter().zip(filled).filter_map(|(insert, filled)| filled.then_some(insert));
-            let (mut first, mut parts) = (1, Vec::new());
-            for insert in inserts {
-                parts.push(insert.postgres_from(first));
-                first += insert.columns.len();
-            }
+        self.postgres[bits(filled)].get_or_init(|| {
+            let mut parts = self.parts(filled, |insert, first| insert.postgres_from(first));
             let last = parts.pop().unwrap_or_default();
-            let with = |(number, part)| format!("i{number} AS ({part})");
-            let with: Vec<_> = parts.into_iter().enumerate().map(with).collect();
-            match with.is_empty() {
+            match parts.is_empty() {
                 true => last,
-                false => format!("WITH {} {last}", with.join(", ")),
+                false => format!("WITH {} {last}", parts_of_with(&parts)),
             }
         })
     }
+
+    /// The same, as a transaction of its own, which fails unless the last insert returns a number for each of its rows, and none below 0. Nobody changes buckets until it ends:
+    /// it has a share of the lock of `bucket_map`, of which it locks no row. PostgreSQL takes the locks of a statement's tables before it looks which rows there are.
+    ///
+    /// Outside of another transaction nobody tells PostgreSQL to keep the plan of a statement with arrays. It keeps it if it cannot know how long they are, as those of a `SELECT`.
+    #[cfg(feature = "postgres")]
+    pub(super) fn postgres_alone(&'static self, filled: [bool; TABLES]) -> &'static str {
+        self.postgres[bits(filled)].get_or_init(|| {
+            let mut last = 1;
+            let parts = self.parts(filled, |insert, first| {
+                last = first;
+                let others = arrays(first + 1, insert.columns.len() - 1);
+                insert.postgres_of(&format!("(SELECT ${first}), {others}"))
+            });
+            format!(
+                "WITH {with} SELECT CASE WHEN COUNT(*) FILTER (WHERE i.bucket >= 0) = CARDINALITY((SELECT ${last})) THEN 0 \
+                 ELSE CAST(CONCAT('{STALE}, owners as they were left: ', COUNT(*)) AS BIGINT) END FROM i{number} i \
+                 WHERE NOT EXISTS (SELECT 1 FROM bucket_map m WHERE m.id < 0 FOR KEY SHARE)",
+                with = parts_of_with(&parts),
+                number = parts.len() - 1,
+            )
+        })
+    }
+
+    /// What `part` makes of each insert that has rows and of the number of its first array.
+    #[cfg(feature = "postgres")]
+    fn parts(
+        &'static self,
+        filled: [bool; TABLES],
+        mut part: impl FnMut(&'static Insert, usize) -> String,
+    ) -> Vec<String> {
+        let inserts =
+            self.inserts.into_iter().zip(filled).filter_map(|(insert, filled)| filled.then_some(insert));
+        let mut first = 1;
+        let parts = inserts.map(|insert| {
+            let made = part(insert, first);
+            first += insert.columns.len();
+            made
+        });
+        parts.collect()
+    }
+}
+
+/// What PostgreSQL's log says of a transaction that [`Together::postgres_alone`] makes fail.
+#[cfg(feature = "postgres")]
+const STALE: &str = "others have written, and the server that wrote last asks again";
+
+#[cfg(feature = "postgres")]
+fn bits(filled: [bool; TABLES]) -> usize {
+    filled.iter().rev().fold(0, |bits, filled| bits << 1 | usize::from(*filled))
+}
+
+#[cfg(feature = "postgres")]
+fn parts_of_with(parts: &[String]) -> String {
+    let parts = parts.iter().enumerate().map(|(number, part)| format!("i{number} AS ({part})"));
+    parts.collect::<Vec<_>>().join(", ")
 }
 
 /// Finds rows by keys: `{keys}` stands for "the columns `keys` are those of one of these".

@@ -1,11 +1,12 @@
 //! A store that remembers heads, over a database that is not as it left it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use im_core::id::Version;
 use im_core::storage::{Bucket, Buckets as _, Head, Store, StoreErrorKind, Timelines as _};
 use im_store::sql::SqlStore;
-use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, MySqlConnection, PgConnection};
 
 use crate::bench::{Kind, database};
 use crate::posts::{direct, entries, user};
@@ -26,13 +27,33 @@ async fn append(store: &dyn Store, msgid: i64) -> i64 {
     placed.home.0
 }
 
-async fn run(kind: Kind, url: &str, texts: &[&str]) {
-    for text in texts {
-        let text = AssertSqlSafe((*text).to_owned());
+/// A connection that nobody of ours knows of.
+enum Raw {
+    MySql(MySqlConnection),
+    Postgres(PgConnection),
+}
+
+impl Raw {
+    async fn connect(kind: Kind, url: &str) -> Self {
         match kind {
-            Kind::MySql => drop(MySqlConnection::connect(url).await.unwrap().execute(text).await.unwrap()),
-            Kind::Postgres => drop(PgConnection::connect(url).await.unwrap().execute(text).await.unwrap()),
+            Kind::MySql => Self::MySql(MySqlConnection::connect(url).await.unwrap()),
+            Kind::Postgres => Self::Postgres(PgConnection::connect(url).await.unwrap()),
         }
+    }
+
+    async fn run(&mut self, text: &str) {
+        let text = sqlx::raw_sql(AssertSqlSafe(text.to_owned()));
+        match self {
+            Self::MySql(connection) => drop(text.execute(connection).await.unwrap()),
+            Self::Postgres(connection) => drop(text.execute(connection).await.unwrap()),
+        }
+    }
+}
+
+async fn run(kind: Kind, url: &str, texts: &[&str]) {
+    let mut connection = Raw::connect(kind, url).await;
+    for text in texts {
+        connection.run(text).await;
     }
 }
 
@@ -129,4 +150,42 @@ async fn known_users_in_mariadb_are_not_written_to_behind_a_fence() {
 async fn known_users_in_postgresql_are_not_written_to_behind_a_fence() {
     fenced(Kind::Postgres, "alice").await;
     fenced(Kind::Postgres, "bob").await;
+}
+
+/// A known user's bucket is fenced by a transaction that has begun before an append and commits while that waits for it.
+async fn overtaken(kind: Kind) {
+    let url = database(kind, "overtaken");
+    let store = Arc::new(knowing(&url).await);
+    let fence = format!(
+        "UPDATE buckets SET state = 2, id = 1, dest = 1, until_ms = {} WHERE bucket = {}",
+        i64::MAX,
+        Bucket::of(&user("bob")).number()
+    );
+    let [begin, locks] = match kind {
+        Kind::MySql => ["BEGIN", "DO 0"],
+        Kind::Postgres => ["BEGIN", "LOCK TABLE bucket_map IN EXCLUSIVE MODE"],
+    };
+    let mut changer = Raw::connect(kind, &url).await;
+    for text in [begin, locks, &fence] {
+        changer.run(text).await;
+    }
+    let append = tokio::spawn({
+        let store = store.clone();
+        async move { store.append(vec![direct("alice", "bob", 4, 50)]).await.remove(0) }
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!append.is_finished(), "it waits");
+    changer.run("COMMIT").await;
+    assert_eq!(append.await.unwrap().unwrap_err().kind(), StoreErrorKind::Moved);
+    assert_eq!(entries(&*store, "alice").await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_from_memory_that_waits_for_a_fence_of_mariadb_sees_it() {
+    overtaken(Kind::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_from_memory_that_waits_for_a_fence_of_postgresql_sees_it() {
+    overtaken(Kind::Postgres).await;
 }
