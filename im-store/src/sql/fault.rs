@@ -121,7 +121,7 @@ const CONFLICTS: [&str; 4] = ["40001", "40P01", "1213", "1020"];
 const DAMAGE: [&str; 9] = ["42P01", "42703", "42S02", "42S22", "23502", "22001", "XX001", "XX002", "HYCRASH"];
 
 /// Whether an error says that the database is not what this adapter made of it. Everything else passes: no room, no answer, no luck.
-fn is_damage(error: &sqlx::Error) -> bool {
+pub(super) fn is_damage(error: &sqlx::Error) -> bool {
     let broken_row = matches!(
         error,
         sqlx::Error::ColumnDecode { .. }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use sqlx::Connection as _;
 #[cfg(feature = "mysql")]
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{MigrateError, Migrator};
 #[cfg(feature = "mysql")]
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 #[cfg(feature = "postgres")]
@@ -217,7 +217,14 @@ async fn migrate_mysql(connection: &mut MySqlConnection, migrations: Migrator) -
         return Err(OpenError::Unavailable("another server is changing its tables for too long".into()));
     }
     // What fails cuts the connection, and frees the lock. `run` takes a connection by a trait that keeps the future from being sent to other threads.
-    migrations.run_direct(None, connection, false).await.map_err(schema::not_migrated)?;
+    let mut migrated = migrations.run_direct(None, connection, false).await;
+    if let Err(MigrateError::Dirty(_)) = migrated {
+        // A step was cut off in the middle. Each may be repeated.
+        let forget = "DELETE FROM _sqlx_migrations WHERE NOT success";
+        connection.execute(sqlx::raw_sql(forget)).await.map_err(unavailable)?;
+        migrated = migrations.run_direct(None, connection, false).await;
+    }
+    migrated.map_err(schema::not_migrated)?;
     let free = AssertSqlSafe(format!("DO RELEASE_LOCK({NAME})"));
     connection.execute(sqlx::raw_sql(free)).await.map_err(unavailable).map(drop)
 }

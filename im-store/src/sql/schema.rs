@@ -4,6 +4,7 @@ use sqlx::SqlSafeStr;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 
 use super::driver::Pool;
+use super::fault::is_damage;
 use super::open::unavailable;
 use super::statement::Text;
 use super::{Fault, OpenError};
@@ -42,9 +43,17 @@ pub(super) fn not_migrated(error: MigrateError) -> OpenError {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) if is_denied(&error) => {
             OpenError::MayNotMigrate(error.into())
         }
-        MigrateError::Execute(error) => OpenError::Unavailable(error.into()),
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) if !is_foreign(&error) => {
+            OpenError::Unavailable(error.into())
+        }
         error => OpenError::Damaged(error.into()),
     }
+}
+
+/// Whether something of ours cannot be made because of what is there: SQLSTATE's class for statements that do not fit the tables.
+fn is_foreign(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    is_damage(error) || code.is_some_and(|code| code.starts_with("42"))
 }
 
 /// Whether the user lacks a privilege. MySQL says by the same SQLSTATE that a statement is wrong.

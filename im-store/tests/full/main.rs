@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use im_core::storage::{Store, StoreErrorKind};
+use im_core::storage::{Store, StoreErrorKind, Timelines as _};
 use im_store::log::LogStore;
-use im_store::sql::SqlStore;
+use im_store::sql::{OpenError, SqlStore};
 use im_store::sqlite::SqliteStore;
 use im_test_servers::{MariaDb, Postgres, SmallDisk};
 use posts::user;
@@ -163,6 +163,33 @@ async fn nothing_acknowledged_is_lost_when_the_disk_of_postgresql_is_full() {
     let url = server.database("full");
     let stores = [open(&url).await, open(&url).await];
     survives("PostgreSQL", &disk, stores, Expected { reads_go_on: false, ..ALL }, revive!(server)).await;
+}
+
+/// That a database's tables cannot be made for want of room does not make it another's.
+async fn opens_once_there_is_room(disk: &SmallDisk, url: &str, revive: impl Fn()) {
+    tokio::task::block_in_place(|| disk.fill());
+    let refused = SqlStore::open(url).await.unwrap_err();
+    assert!(matches!(refused, OpenError::Unavailable(_)), "{refused:?}");
+    disk.make_room();
+    tokio::task::block_in_place(revive);
+    let store = SqlStore::open(url).await.unwrap();
+    assert!(store.heads(vec![user("user 0")]).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_of_mariadb_is_no_damage_to_an_empty_database() {
+    let disk = SmallDisk::new(MIB);
+    let server = MariaDb::start_on(&disk, &["--skip-log-bin"]);
+    let url = server.database("empty");
+    opens_once_there_is_room(&disk, &url, revive!(server)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_of_postgresql_is_no_damage_to_an_empty_database() {
+    let disk = SmallDisk::new(MIB);
+    let server = Postgres::start_on(&disk, &[]);
+    let url = server.database("empty");
+    opens_once_there_is_room(&disk, &url, revive!(server)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

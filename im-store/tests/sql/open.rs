@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use im_core::storage::{Buckets, Member, SetId, StoredMap};
 use im_store::sql::{OpenError, SqlOptions, SqlStore};
 use im_test_servers::{MariaDb, Postgres};
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection};
 
 use super::bench::{Kind, database};
 
@@ -102,6 +102,43 @@ async fn one_of_several_databases_of_mysql_does_not_open_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_several_databases_of_postgresql_does_not_open_alone() {
     does_not_open_alone_if_it_is_one_of_several(Kind::Postgres).await;
+}
+
+/// DDL commits by itself in MySQL: a server that was killed while it made tables leaves a step that was begun.
+#[tokio::test]
+async fn a_step_of_the_schema_of_mariadb_that_was_cut_off_is_taken_again() {
+    let url = database(Kind::MySql, "cut_off");
+    SqlStore::open(&*url).await.unwrap().close().await;
+    let mut connection = MySqlConnection::connect(&url).await.unwrap();
+    connection.execute("DROP TABLE member").await.unwrap();
+    for step in (1..=5).rev() {
+        let begun = format!("UPDATE _sqlx_migrations SET success = (version < {step})");
+        connection.execute(AssertSqlSafe(begun)).await.unwrap();
+        let later = format!("DELETE FROM _sqlx_migrations WHERE version > {step}");
+        connection.execute(AssertSqlSafe(later)).await.unwrap();
+        let store = SqlStore::open(&*url).await.unwrap();
+        assert_eq!(store.member().await.unwrap(), None);
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn tables_of_somebody_else_are_told() {
+    for (kind, made) in [(Kind::MySql, "messages"), (Kind::Postgres, "owners")] {
+        let url = database(kind, "foreign");
+        let table = format!("CREATE TABLE {made} (x BIGINT)");
+        match kind {
+            Kind::MySql => {
+                MySqlConnection::connect(&url).await.unwrap().execute(AssertSqlSafe(table)).await.map(drop)
+            }
+            Kind::Postgres => {
+                PgConnection::connect(&url).await.unwrap().execute(AssertSqlSafe(table)).await.map(drop)
+            }
+        }
+        .unwrap();
+        let refused = SqlStore::open(&*url).await.unwrap_err();
+        assert!(matches!(refused, OpenError::Damaged(_)), "{refused:?}");
+    }
 }
 
 #[tokio::test]
