@@ -30,6 +30,10 @@ const ROUND: Duration = Duration::from_secs(1);
 
 fn main() {
     let rounds = std::env::args().filter_map(|word| word.parse().ok()).next().unwrap_or(5);
+    let only = std::env::args().skip(1).find(|word| word.contains('/'));
+    let is_asked = |name: &str, writers: i64, size: usize| {
+        only.as_ref().is_none_or(|only| format!("{name}/{writers}/{size}").starts_with(only))
+    };
     let runtime = Runtime::new().unwrap();
     println!(
         "| database | writers | batch | messages/s | commits/s | CPU s/M, ours | CPU s/M, database | plain: messages/s | CPU s/M, its | CPU s/M, database | time | own CPU | all CPU |"
@@ -38,10 +42,21 @@ fn main() {
     let (mariadb, postgres) = (MariaDb::start(), Postgres::start());
     for writers in [1, 8] {
         for size in [1, 64, 512] {
-            let urls = [mariadb.database("ours"), mariadb.database("plain")];
-            runtime.block_on(compare("MariaDB", &urls, mariadb.pid().unwrap(), writers, size, rounds));
-            let urls = [postgres.database("ours"), postgres.database("plain")];
-            runtime.block_on(compare("PostgreSQL", &urls, postgres.pid().unwrap(), writers, size, rounds));
+            if is_asked("MariaDB", writers, size) {
+                let urls = [mariadb.database("ours"), mariadb.database("plain")];
+                runtime.block_on(compare("MariaDB", &urls, mariadb.pid().unwrap(), writers, size, rounds));
+            }
+            if is_asked("PostgreSQL", writers, size) {
+                let urls = [postgres.database("ours"), postgres.database("plain")];
+                runtime.block_on(compare(
+                    "PostgreSQL",
+                    &urls,
+                    postgres.pid().unwrap(),
+                    writers,
+                    size,
+                    rounds,
+                ));
+            }
         }
     }
 }
