@@ -79,6 +79,9 @@ impl LogOptions {
     /// Begins an import into the store, and creates it if there is none. One that holds nothing will do; of an earlier import that was not finished,
     /// everything is removed. The deadline is not used.
     ///
+    /// # Cancel safety
+    /// As [`open`](Self::open); what is left is empty, or an unfinished copy.
+    ///
     /// # Errors
     /// [`OpenError`], with [`OpenError::NotEmpty`] for a store that holds something.
     pub async fn import(self) -> Result<LogImport, OpenError> {
@@ -88,6 +91,9 @@ impl LogOptions {
     }
 
     /// Opens the store, and creates it if there is none. The directory that its directory is in has to exist.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not stop a thread that opens already: the store is in use until that has ended. A crash leaves a store that opens. Repeating is harmless.
     ///
     /// # Errors
     /// [`OpenError`].

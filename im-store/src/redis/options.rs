@@ -131,6 +131,9 @@ impl RedisOptions {
 
     /// Connects.
     ///
+    /// # Cancel safety
+    /// Reads only.
+    ///
     /// # Errors
     /// [`RedisError`].
     pub async fn open(self) -> Result<Redis, RedisError> {

@@ -75,6 +75,9 @@ impl SqlOptions {
     /// Opens the database: makes or migrates its tables, which several servers may do at the same time, and warns if a setting of the database's lets
     /// it lose what it has committed.
     ///
+    /// # Cancel safety
+    /// Dropping the future, and a crash, leave the tables made or not, each step of theirs whole. Repeating is harmless.
+    ///
     /// # Errors
     /// [`OpenError`].
     pub async fn open(self) -> Result<SqlStore, OpenError> {
@@ -84,6 +87,9 @@ impl SqlOptions {
     /// Opens a replica of a database, for a [`ReplicatedStore`](crate::layer::replica::ReplicatedStore) to read from: nothing is made, migrated or written, the
     /// database and its user may be read-only, and whatever would write is `Unavailable`. The tables have to be those of this version of the library.
     ///
+    /// # Cancel safety
+    /// Reads only.
+    ///
     /// # Errors
     /// [`OpenError`], with [`OpenError::Older`] for tables that are not there yet: migrate the primary, and wait until the replica has followed.
     pub async fn open_replica(self) -> Result<SqlStore, OpenError> {
@@ -92,6 +98,9 @@ impl SqlOptions {
 
     /// Begins an import into the database, and makes its tables. One that holds nothing will do; of an earlier import that was not finished, everything
     /// is removed. No server may have it open. Only the URL of the options is used.
+    ///
+    /// # Cancel safety
+    /// Dropping the future, and a crash, leave the database empty, or an unfinished copy. Repeating is harmless.
     ///
     /// # Errors
     /// [`OpenError`], with [`OpenError::NotEmpty`] for a store that holds something.

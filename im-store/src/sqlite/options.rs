@@ -68,6 +68,9 @@ impl SqliteOptions {
 
     /// Opens the database, and creates it if there is none. Its directory has to exist.
     ///
+    /// # Cancel safety
+    /// Dropping the future, and a crash, leave the tables made or not, each step of theirs whole. Repeating is harmless.
+    ///
     /// # Errors
     /// [`OpenError`].
     pub async fn open(self) -> Result<SqliteStore, OpenError> {
@@ -76,6 +79,9 @@ impl SqliteOptions {
 
     /// Begins an import into the database, and creates it if there is none. One that holds nothing will do; of an earlier import
     /// that was not finished, everything is removed. The deadline and the readers are not used.
+    ///
+    /// # Cancel safety
+    /// Dropping the future, and a crash, leave the database empty, or an unfinished copy. Repeating is harmless.
     ///
     /// # Errors
     /// [`OpenError`], with [`OpenError::NotEmpty`] for a store that holds something.

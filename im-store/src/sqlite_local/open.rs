@@ -76,6 +76,9 @@ pub enum OpenLocalError {
 impl SqliteLocalStore {
     /// Opens the file at `path`, and creates it for `owner` if there is none. Its directory has to exist.
     ///
+    /// # Cancel safety
+    /// Dropping the future, and a crash, leave the file made or not. Repeating is harmless.
+    ///
     /// # Errors
     /// [`OpenLocalError`].
     pub async fn open(path: &Path, owner: &Uid) -> Result<Self, OpenLocalError> {

@@ -47,6 +47,9 @@ impl fmt::Debug for CachedStore {
 impl CachedStore {
     /// A cache in `redis` before `store`. What was kept under another epoch of the store does not count.
     ///
+    /// # Cancel safety
+    /// Reads only.
+    ///
     /// # Errors
     /// The store's, if it does not tell its epoch.
     pub async fn open(store: Arc<dyn Store>, redis: Redis) -> Result<Self, StoreError> {
