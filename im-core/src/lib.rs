@@ -76,3 +76,7 @@ pub mod storage;
 pub mod testing;
 pub mod time;
 pub mod transfer;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
