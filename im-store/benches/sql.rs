@@ -1,7 +1,8 @@
 //! What a direct message costs over MariaDB and PostgreSQL, beside the same rows written by a plain loop over the driver:
 //! `cargo bench -p im-store --features mysql,postgres --bench sql`.
 //!
-//! Both write in turn, to databases of their own on one server, for `-- ROUNDS` rounds of a second each (5 without it); the medians count. The plain loop knows
+//! Both write in turn, to databases of their own on one server, for `-- ROUNDS` rounds of a second each (5 without it); the medians count. `-- ROUNDS MariaDB/8/64` takes
+//! the rows that begin like that: database, writers, batch. The plain loop knows
 //! its versions, and neither locks nor looks anything up: it begins, inserts into `messages`, `entries`, `conversations` and `owners` with one statement each, and
 //! commits. A message has 100 bytes. Every writer has 200 users of its own.
 #![allow(clippy::unwrap_used, missing_docs, clippy::print_stdout, clippy::print_stderr)]

@@ -153,8 +153,8 @@ impl Pool {
     }
 }
 
-/// A connection in use. One that is dropped is cut: only after [`release`](Self::release), [`end`](Self::end) or
-/// [`settle`](Self::settle) it serves another call. So nobody waits for a connection that stalled, or finds another's transaction in it.
+/// A connection in use. One that is dropped is cut: only after [`end`](Self::end), [`settle`](Self::settle) or
+/// [`store_after`](Self::store_after) it serves another call. So nobody waits for a connection that stalled, or finds another's transaction in it.
 #[derive(Debug)]
 pub(super) struct Session {
     link: Link,
@@ -180,18 +180,23 @@ macro_rules! on_link {
     };
 }
 
+/// How a transaction begins in PostgreSQL.
+macro_rules! begin {
+    () => {
+        "BEGIN; SET LOCAL plan_cache_mode = force_generic_plan"
+    };
+}
+
 impl Session {
     /// Begins a transaction, in which every statement sees what is committed when it starts. PostgreSQL would plan a statement with arrays anew each time,
     /// because it takes them for longer than they are; those of a transaction find what they change by its key, however many there are.
     pub(super) async fn begin(&mut self) -> Result<(), Fault> {
+        // The isolation level is the connection's.
         let begin = match &self.link {
-            // The isolation level is the connection's.
             #[cfg(feature = "mysql")]
             Link::MySql(_) => "BEGIN",
             #[cfg(feature = "postgres")]
-            Link::Postgres(_) => {
-                "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL plan_cache_mode = force_generic_plan"
-            }
+            Link::Postgres(_) => begin!(),
         };
         self.run(begin).await
     }
@@ -201,7 +206,7 @@ impl Session {
     pub(super) async fn begin_sharing(&mut self) -> Result<bool, Fault> {
         let shares = self.locks_tables();
         match shares {
-            true => self.run("BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL plan_cache_mode = force_generic_plan; LOCK TABLE bucket_map IN ROW SHARE MODE").await?,
+            true => self.run(concat!(begin!(), "; LOCK TABLE bucket_map IN ROW SHARE MODE")).await?,
             false => self.begin().await?,
         }
         Ok(shares)

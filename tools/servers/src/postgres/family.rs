@@ -9,8 +9,9 @@ use crate::process::{PATIENCE, Process};
 /// whose children outlive it cannot be started again either.
 pub(super) fn kill(process: Process) {
     let parent = process.pid();
-    // It starts no further child from here on.
+    // From when it stands still it starts no further child. One that is missed keeps its port.
     let _ = kill_process(parent, Signal::STOP);
+    wait_until(|| state(parent).is_none_or(|(state, _)| matches!(state, 'T' | 'Z')), "stand still");
     let children = children_of(parent);
     for child in &children {
         let _ = kill_process(*child, Signal::KILL);
@@ -27,10 +28,15 @@ fn children_of(parent: Pid) -> Vec<Pid> {
 }
 
 fn wait_for_end(processes: &[Pid]) {
-    let started = Instant::now();
     // A process that is only waited for ('Z') holds nothing any more.
-    while processes.iter().any(|&pid| state(pid).is_some_and(|(state, _)| state != 'Z')) {
-        assert!(started.elapsed() < PATIENCE, "killed processes do not end: {processes:?}");
+    let has_ended = |pid: &Pid| state(*pid).is_none_or(|(state, _)| state == 'Z');
+    wait_until(|| processes.iter().all(has_ended), "end");
+}
+
+fn wait_until(is_so: impl Fn() -> bool, what: &str) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < PATIENCE, "killed processes do not {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
