@@ -33,7 +33,8 @@ impl Default for DeliveryLimits {
 /// What to do for a user who has not acknowledged in time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Nudge {
-    /// Push the entry at this version, the head so far as is known, to its links.
+    /// Push the entry at this version, the head so far as is known, to its links, and say so with [`Deliveries::hinted`]. If that fails it comes
+    /// again after another deadline.
     Hint(Uid, Version),
     /// Ask the vendor to wake its devices.
     Wake(Uid, Version),
@@ -143,11 +144,34 @@ impl Deliveries {
             return None;
         }
         if online && !pending.hinted {
-            self.again(now, uid, |pending| pending.hinted = true);
+            self.again(now, uid, |_| {});
             return Some(Nudge::Hint(uid.clone(), newest));
         }
         self.forget(uid);
         Some(Nudge::Wake(uid.clone(), newest))
+    }
+
+    /// The hint is on its way to the user's links: what they do not acknowledge now, the vendor is asked to wake them for.
+    pub fn hinted(&mut self, uid: &Uid) {
+        if let Some(pending) = self.users.get_mut(uid) {
+            pending.hinted = true;
+        }
+    }
+
+    /// Everybody with something unacknowledged, due or not: the oldest deadline first.
+    pub fn pending(&self) -> Vec<Due> {
+        self.select(|_| true)
+    }
+
+    /// Those of them who were not hinted.
+    pub fn unhinted(&self) -> Vec<Due> {
+        self.select(|pending| !pending.hinted)
+    }
+
+    fn select(&self, wanted: impl Fn(&Pending) -> bool) -> Vec<Due> {
+        let users = self.deadlines.iter().filter_map(|(_, uid)| Some((uid, self.users.get(uid)?)));
+        let users = users.filter(|(_, pending)| wanted(pending));
+        users.map(|(uid, pending)| Due { uid: uid.clone(), newest: pending.newest }).collect()
     }
 
     fn again(&mut self, now: Tick, uid: &Uid, change: impl FnOnce(&mut Pending)) {
@@ -203,10 +227,24 @@ mod tests {
         assert_eq!(deliveries.due(at(5), 10), [Due { uid: bob(), newest: Version(8) }]);
         let nudge = deliveries.resolve(at(5), &bob(), Version(6), true);
         assert_eq!(nudge, Some(Nudge::Hint(bob(), Version(8))));
+        deliveries.hinted(&bob());
         assert_eq!(deliveries.due(at(10), 10).len(), 1);
         let nudge = deliveries.resolve(at(10), &bob(), Version(6), true);
         assert_eq!(nudge, Some(Nudge::Wake(bob(), Version(8))));
         assert_eq!(deliveries.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_hint_that_did_not_get_out_comes_again() {
+        let mut deliveries = with_unacked(&[7]);
+        for time in [5, 10, 15] {
+            assert_eq!(deliveries.due(at(time), 10).len(), 1);
+            let nudge = deliveries.resolve(at(time), &bob(), Version(6), true);
+            assert_eq!(nudge, Some(Nudge::Hint(bob(), Version(7))));
+            assert_eq!(deliveries.unhinted().len(), 1);
+        }
+        deliveries.hinted(&bob());
+        assert_eq!((deliveries.unhinted(), deliveries.pending().len()), (Vec::new(), 1));
     }
 
     #[test]

@@ -10,18 +10,10 @@ use futures::channel::oneshot;
 use futures::future::{Either, select};
 
 use super::{Logic, lock};
-use crate::delivery::{Due, Nudge};
-use crate::id::{Uid, Version};
-use crate::message::TimelineId;
-use crate::router::{Delivery, UserRoutes};
-use crate::storage::{Read, StoreError, StoreErrorKind};
-use crate::time::Tick;
+use crate::storage::StoreErrorKind;
 
 /// How often it looks. Deadlines are met within this time.
 const TICK: Duration = Duration::from_millis(500);
-
-/// Users whose deadlines are handled together, one batch of look-ups each.
-const BATCH: usize = 512;
 
 /// The upkeep, and beside it the renewal of the lease: without one no message is taken, so that it waits for nothing else that is slow. Both
 /// end when the server stops; `routes` is dropped then.
@@ -62,7 +54,7 @@ async fn upkeep(logic: Arc<Logic>, mut stopped: oneshot::Receiver<()>, _done: [o
             logic.flush_acks().await;
             flush_at = now + logic.policy.ack_flush;
         }
-        logic.nudge(now).await;
+        logic.nudge().await;
     }
     logic.flush_acks().await;
 }
@@ -112,76 +104,5 @@ impl Logic {
                 );
             }
         }
-    }
-
-    /// Looks after users who have not acknowledged in time.
-    async fn nudge(&self, now: Tick) {
-        let due = lock(&self.deliveries).due(now, BATCH);
-        if due.is_empty() {
-            return;
-        }
-        if let Err(failure) = self.nudge_all(now, due).await {
-            tracing::warn!(
-                error = &failure as &dyn std::error::Error,
-                "unacknowledged messages are looked at again later"
-            );
-        }
-    }
-
-    async fn nudge_all(&self, now: Tick, due: Vec<Due>) -> Result<(), StoreError> {
-        self.flush_acks().await;
-        let of = due.iter().map(|due| (due.uid.clone(), TimelineId::User(due.uid.clone()))).collect();
-        let cursors = self.ports.store.cursors(of).await?;
-        let users: Vec<Uid> = due.iter().map(|due| due.uid.clone()).collect();
-        let nowhere = |_| vec![UserRoutes::default(); due.len()];
-        let routes = self.ports.routes.find(users).await.unwrap_or_else(nowhere);
-        let (mut hints, mut wakes) = (Vec::new(), Vec::new());
-        for ((due, cursors), routes) in due.iter().zip(cursors).zip(routes) {
-            let acked = cursors.iter().map(|cursor| cursor.version).max().unwrap_or_default();
-            let online = !routes.is_empty();
-            match lock(&self.deliveries).resolve(now, &due.uid, acked, online) {
-                Some(Nudge::Hint(uid, version)) => hints.push((uid, version, routes)),
-                Some(Nudge::Wake(uid, version)) => wakes.push((uid, version)),
-                None => {}
-            }
-        }
-        let pushes = self.hints(hints).await;
-        self.publish(pushes).await;
-        self.wake(wakes).await;
-        Ok(())
-    }
-
-    /// Pushes of the entries that the hints name.
-    async fn hints(&self, hints: Vec<(Uid, Version, UserRoutes)>) -> Vec<Delivery> {
-        let reads = hints.iter().map(|(uid, version, _)| newest(uid, *version)).collect();
-        let pages = self.ports.store.read(reads).await;
-        let mut pushes = Vec::new();
-        for ((uid, _, links), page) in hints.iter().zip(pages) {
-            let entries = page.map(|page| page.entries).unwrap_or_default();
-            for entry in entries {
-                pushes.extend(crate::fanout::entry(&entry.message, uid, entry.version, links));
-            }
-        }
-        pushes
-    }
-
-    async fn wake(&self, users: Vec<(Uid, Version)>) {
-        if users.is_empty() {
-            return;
-        }
-        if let Err(failure) = self.ports.wake_up.wake(users).await {
-            tracing::warn!(error = &failure as &dyn std::error::Error, "devices are not woken");
-        }
-    }
-}
-
-fn newest(uid: &Uid, version: Version) -> Read {
-    Read {
-        timeline: TimelineId::User(uid.clone()),
-        after: Version(version.0 - 1),
-        until: Some(version),
-        limit: 1,
-        max_bytes: usize::MAX,
-        least: Some(version),
     }
 }

@@ -14,6 +14,7 @@ mod c2c;
 mod fan_out;
 pub mod group_commit;
 mod maintenance;
+mod nudge;
 mod policy;
 mod pull;
 mod reply;
@@ -107,6 +108,7 @@ pub struct Logic {
     failed_logins: seldom::Seldom,
     left_routes: seldom::Seldom,
     lost_pushes: seldom::Seldom,
+    late_nudges: seldom::Seldom,
     route_lease: route_lease::RouteLease,
     stop: Mutex<Option<oneshot::Sender<()>>>,
     superseded: AtomicBool,
@@ -170,6 +172,7 @@ impl Logic {
                 failed_logins: seldom::Seldom::default(),
                 left_routes: seldom::Seldom::default(),
                 lost_pushes: seldom::Seldom::default(),
+                late_nudges: seldom::Seldom::default(),
                 route_lease: route_lease::RouteLease::new(ports.clock.tick() + policy.route_lease),
                 stop: Mutex::new(Some(stop)),
                 superseded: AtomicBool::new(false),

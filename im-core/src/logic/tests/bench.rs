@@ -20,6 +20,7 @@ pub(super) use prost::Message as _;
 
 pub(super) use super::super::group_commit::GroupCommitLimits;
 pub(super) use super::super::*;
+pub(super) use super::faulty::FaultyBus;
 pub(super) use crate::id::{DeviceId, DeviceType, MsgId, Uid, Version};
 pub(super) use crate::memory::{MemoryBus, MemoryRoutes, MemoryStore};
 pub(super) use crate::message::TimelineId;
@@ -141,7 +142,8 @@ pub(super) struct Bench {
     pub(super) store: Arc<Failing>,
     pub(super) woken: Arc<Woken>,
     pub(super) logic: Arc<Logic>,
-    pub(super) bus: Subscription,
+    pub(super) bus: Arc<FaultyBus>,
+    pub(super) arrives: Subscription,
 }
 
 impl Bench {
@@ -164,10 +166,11 @@ impl Bench {
     ) -> Self {
         let (clock, store, woken) =
             (Arc::<TestClock>::default(), Arc::<Failing>::default(), Arc::<Woken>::default());
+        let bus = Arc::<FaultyBus>::default();
         let ports = Ports {
             store: store.clone(),
             routes,
-            bus: Arc::new(MemoryBus::default()),
+            bus: bus.clone(),
             authenticator: Arc::new(TokenSays),
             wake_up: woken.clone(),
             clock: Arc::new(SharedClock(clock.clone())),
@@ -182,8 +185,8 @@ impl Bench {
         let started = Logic::start(ports, policy, "test");
         let (logic, background) = pool.run_until(started).unwrap();
         pool.spawner().spawn_local(run_all(background)).unwrap();
-        let bus = pool.run_until(logic.ports().bus.subscribe(logic.node())).unwrap();
-        Self { pool, clock, store, woken, logic, bus }
+        let arrives = pool.run_until(logic.ports().bus.subscribe(logic.node())).unwrap();
+        Self { pool, clock, store, woken, logic, bus, arrives }
     }
 
     pub(super) fn log_in_on(
@@ -249,7 +252,7 @@ impl Bench {
     pub(super) fn carried(&mut self) -> Vec<(ConnId, Result<i64, KickReason>)> {
         self.pool.run_until_stalled();
         let mut carried = Vec::new();
-        while let Some(Some(batch)) = self.bus.next().now_or_never() {
+        while let Some(Some(batch)) = self.arrives.next().now_or_never() {
             carried.extend(batch.into_iter().map(|delivery| match delivery.parcel {
                 Parcel::Push(push) => {
                     let bytes = [&push.body[..], push.suffix.as_bytes()].concat();

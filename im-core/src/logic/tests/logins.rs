@@ -1,8 +1,7 @@
 use super::bench::*;
+use super::faulty::FaultyRoutes;
 use crate::id::LoginEpoch;
-use crate::router::{
-    Confirmation, Continuity, KickPolicy, Online, Registration, Route, RouteError, UserRoutes,
-};
+use crate::router::Route;
 
 #[test]
 fn a_login_of_the_same_device_type_kicks_the_older_one() {
@@ -60,53 +59,9 @@ fn held(caller: &Caller, epoch: u64) -> Route {
     }
 }
 
-/// A router that is away while the test says so, and that may say that it lost routes.
-#[derive(Default)]
-struct Faulty {
-    away: std::sync::atomic::AtomicBool,
-    lost: std::sync::atomic::AtomicBool,
-    inner: MemoryRoutes,
-}
-
-#[async_trait]
-impl Routes for Faulty {
-    async fn register(&self, route: Route, policy: KickPolicy) -> Result<Registration, RouteError> {
-        self.inner.register(route, policy).await
-    }
-
-    async fn remove(&self, links: Vec<(Uid, ConnId)>) -> Result<(), RouteError> {
-        self.inner.remove(links).await
-    }
-
-    async fn confirm(&self, links: Vec<Route>, policy: KickPolicy) -> Result<Confirmation, RouteError> {
-        self.inner.confirm(links, policy).await
-    }
-
-    async fn renew(&self, node: NodeId, life: i64, ttl: Duration) -> Result<Continuity, RouteError> {
-        if self.away.load(Ordering::Relaxed) {
-            return std::future::pending().await;
-        }
-        self.inner.renew(node, life, ttl).await?;
-        let lost = self.lost.swap(false, Ordering::Relaxed);
-        Ok(if lost { Continuity::PerhapsLost } else { Continuity::Kept })
-    }
-
-    async fn find(&self, uids: Vec<Uid>) -> Result<Vec<UserRoutes>, RouteError> {
-        self.inner.find(uids).await
-    }
-
-    async fn count_online(&self) -> Result<u64, RouteError> {
-        self.inner.count_online().await
-    }
-
-    async fn list_online(&self, after: Option<Uid>, limit: usize) -> Result<Online, RouteError> {
-        self.inner.list_online(after, limit).await
-    }
-}
-
 #[test]
 fn a_node_that_cannot_renew_its_routes_is_cut_off_before_their_lease_ends() {
-    let routes = Arc::new(Faulty::default());
+    let routes = Arc::new(FaultyRoutes::default());
     let mut bench = Bench::with_routes(Policy::default(), routes.clone());
     bench.pass(Duration::from_secs(30));
     assert!(!bench.logic.is_cut_off());
@@ -125,7 +80,7 @@ fn a_node_that_cannot_renew_its_routes_is_cut_off_before_their_lease_ends() {
 
 #[test]
 fn a_loss_of_the_router_is_counted_once() {
-    let routes = Arc::new(Faulty::default());
+    let routes = Arc::new(FaultyRoutes::default());
     let mut bench = Bench::with_routes(Policy::default(), routes.clone());
     bench.pass(Duration::from_secs(10));
     assert_eq!(bench.logic.route_losses(), 0);

@@ -2,7 +2,9 @@
 
 mod bench;
 mod blocking;
+mod faulty;
 mod logins;
+mod outages;
 mod reading;
 mod rooms;
 mod sending;

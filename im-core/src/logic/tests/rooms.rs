@@ -23,7 +23,7 @@ fn members(bench: &mut Bench, caller: &Arc<Caller>, room: &str, leave: &str) -> 
 fn parcels(bench: &mut Bench) -> Vec<Delivery> {
     bench.pool.run_until_stalled();
     let mut parcels = Vec::new();
-    while let Some(Some(batch)) = bench.bus.next().now_or_never() {
+    while let Some(Some(batch)) = bench.arrives.next().now_or_never() {
         parcels.extend(batch);
     }
     parcels
