@@ -59,9 +59,14 @@ pub fn plan(stored: &[Stored], routes: &[UserRoutes]) -> Vec<Delivery> {
 
 /// The push of one entry of a user's own timeline, to all the links given.
 pub fn entry(message: &Message, owner: &Uid, version: Version, routes: &[Route]) -> Vec<Delivery> {
+    let push = hint(message, owner, version);
+    routes.iter().map(|route| delivery(route, push.body.clone(), version)).collect()
+}
+
+/// The push of one entry of a user's own timeline.
+pub fn hint(message: &Message, owner: &Uid, version: Version) -> Push {
     let own = &message.from == owner;
-    let body = encode(message, own, &mut Pieces::new(0));
-    routes.iter().map(|route| delivery(route, body.clone(), version)).collect()
+    push(encode(message, own, &mut Pieces::new(0)), version)
 }
 
 fn same_ends(one: &Stored, next: &Stored) -> bool {
@@ -102,8 +107,11 @@ impl Plan {
 }
 
 fn delivery(route: &Route, body: Bytes, version: Version) -> Delivery {
-    let push = Push { cmd: CmdId::C2C_PUSH, body, suffix: Suffix::version(version.0) };
-    Delivery { node: route.node, conn: route.conn, parcel: Parcel::Push(push) }
+    Delivery { node: route.node, conn: route.conn, parcel: Parcel::Push(push(body, version)) }
+}
+
+fn push(body: Bytes, version: Version) -> Push {
+    Push { cmd: CmdId::C2C_PUSH, body, suffix: Suffix::version(version.0) }
 }
 
 /// Everything but the version, which is the suffix. The sender's own devices learn whom the message is for.

@@ -14,6 +14,7 @@ mod c2c;
 mod fan_out;
 pub mod group_commit;
 mod maintenance;
+mod missed;
 mod nudge;
 mod policy;
 mod pull;

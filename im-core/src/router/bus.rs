@@ -42,7 +42,8 @@ pub enum BusError {
     Unavailable(#[source] Option<std::sync::Arc<dyn std::error::Error + Send + Sync>>),
 }
 
-/// What arrives for one node, a batch at a time. Ends when the bus is closed.
+/// What arrives for one node, a batch at a time. Ends when the bus is closed, and when many parcels may have been lost, as with a connection that broke: the gate
+/// subscribes again and tells its links what they may have missed.
 pub type Subscription = BoxStream<'static, Vec<Delivery>>;
 
 /// Carries parcels from logic to gates. Best effort: parcels may be lost, doubled or reordered between any two batches.

@@ -155,6 +155,15 @@ impl Session {
         })
     }
 
+    /// The greatest version of its user's own timeline that was written to the link, while the session is ready. A client that follows the protocol finds what it
+    /// lacks below that by itself.
+    pub fn told(&self) -> Option<Version> {
+        match &self.state {
+            State::Ready(ready) => Some(ready.told),
+            _ => None,
+        }
+    }
+
     /// The client version that a push carries now; `None` unless the session is ready for pushes.
     pub fn push_version(&self) -> Option<u32> {
         match &self.state {

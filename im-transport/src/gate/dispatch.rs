@@ -17,13 +17,15 @@ impl Gate {
         self.logic.ports().bus.subscribe(self.logic.node()).await
     }
 
-    /// Delivers what the bus brings, for ever: its task is to be aborted. A bus that fails or ends is subscribed to again.
+    /// Delivers what the bus brings, for ever: its task is to be aborted. A bus that fails or ends is subscribed to again, and then the links are told what they may have
+    /// missed meanwhile.
     pub(crate) async fn dispatch(self: Arc<Self>, mut parcels: Subscription) {
         loop {
             while let Some(batch) = parcels.next().await {
                 self.deliver(batch);
             }
             parcels = self.resubscribe().await;
+            self.recover();
         }
     }
 

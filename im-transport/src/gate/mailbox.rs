@@ -44,8 +44,8 @@ pub(super) struct Mail {
     pub(super) phase: Phase,
     /// The links are to go to another gate, now.
     pub(super) cut_off: bool,
-    /// The router may have lost routes.
-    pub(super) confirm: bool,
+    /// Routes or pushes may be lost.
+    pub(super) recover: bool,
     bytes: usize,
 }
 
@@ -108,9 +108,9 @@ impl Mailbox {
         self.ready.wake();
     }
 
-    /// Has all links confirmed at the router.
-    pub(super) fn confirm(&self) {
-        self.lock().confirm = true;
+    /// Has all links confirmed at the router, and then told what they may have missed.
+    pub(super) fn recover(&self) {
+        self.lock().recover = true;
         self.ready.wake();
     }
 

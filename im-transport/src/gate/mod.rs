@@ -134,6 +134,11 @@ impl Gate {
         self.enter(Phase::Stopped);
     }
 
+    /// Routes or pushes may be lost: has all links confirmed, and told what they may have missed.
+    fn recover(&self) {
+        self.shards.iter().for_each(|shard| shard.recover());
+    }
+
     fn enter(&self, phase: Phase) {
         for shard in &self.shards {
             shard.enter(phase);

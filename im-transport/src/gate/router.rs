@@ -30,7 +30,7 @@ impl Gate {
             }
             let known = std::mem::replace(&mut losses, self.logic.route_losses());
             if losses != known {
-                self.shards.iter().for_each(|shard| shard.confirm());
+                self.recover();
             }
         }
     }

@@ -144,8 +144,8 @@ impl Shard {
         if mail.cut_off {
             self.send_all_away(now);
         }
-        if mail.confirm {
-            self.audit.start_over(now);
+        if mail.recover {
+            self.audit.recover(now);
         }
         if mail.phase > self.phase {
             self.phase = mail.phase;
@@ -298,6 +298,9 @@ impl Shard {
         for conn in found.gone {
             let kick = Input::Kick { reason: KickReason::LoggedInElsewhere, retry_after: None };
             self.input(now, conn, kick);
+        }
+        for (conn, push) in found.missed {
+            self.input(now, conn, Input::Push(push));
         }
         self.work.turn.leaves.extend(found.left);
     }

@@ -11,6 +11,7 @@ use im_core::logic::{Background, Logic};
 use im_core::session::SessionLimits;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 pub use self::builder::ServerBuilder;
 pub use self::error::ServerError;
@@ -93,7 +94,7 @@ impl Server {
     }
 
     /// Stops: takes no more connections, tells every client to come back after a random time, answers what was asked, closes the
-    /// links, and stores the last acknowledgements. Takes at most twice [`GateLimits::drain`].
+    /// links, hints or wakes whoever has not acknowledged yet ([`Logic::hand_over`]), and stores the last acknowledgements. Takes at most twice [`GateLimits::drain`].
     ///
     /// # Errors
     /// [`ServerError::Unflushed`], [`ServerError::Crashed`]; the server is gone all the same.
@@ -102,9 +103,18 @@ impl Server {
     /// Dropping the future stops the server at once.
     pub async fn shutdown(mut self) -> Result<(), ServerError> {
         let failed = self.drain_links().await;
+        let until = Instant::now() + self.drain;
+        self.hand_over().await;
         self.logic.stop();
-        let flushed = tokio::time::timeout(self.drain, all(&mut self.background)).await;
+        let flushed = tokio::time::timeout_at(until, all(&mut self.background)).await;
         failed.and(flushed.map_err(|_| ServerError::Unflushed)?)
+    }
+
+    /// Half of the time is left for the acknowledgements.
+    async fn hand_over(&self) {
+        if tokio::time::timeout(self.drain / 2, self.logic.hand_over()).await.is_err() {
+            tracing::warn!("hints are lost; receivers pull later");
+        }
     }
 
     async fn drain_links(&mut self) -> Result<(), ServerError> {

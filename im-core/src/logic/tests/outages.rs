@@ -33,6 +33,17 @@ fn whom_a_router_that_is_away_does_not_find_is_hinted_when_it_is_back() {
 }
 
 #[test]
+fn a_link_is_hinted_at_the_head_if_it_was_told_of_less() {
+    let mut bench = Bench::new();
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| bench.log_in(name));
+    bench.turn((1..=3).map(|n| send(&alice, n, "bob", &format!("k{n}"), "x")).collect());
+    let links = vec![(alice, Version(3)), (bob.clone(), Version(2)), (carol, Version::ZERO)];
+    let missed = bench.pool.run_until(bench.logic.missed(links)).unwrap();
+    let versions = missed.iter().map(|(conn, push)| (*conn, push.suffix.named_version()));
+    assert_eq!(versions.collect::<Vec<_>>(), [(bob.conn, 3)]);
+}
+
+#[test]
 fn a_server_that_stops_hints_and_wakes_whoever_has_not_acknowledged() {
     let mut bench = Bench::new();
     let (alice, bob) = (bench.log_in("alice"), bench.log_in("bob"));

@@ -47,6 +47,10 @@ counts! {
     parcels_lost,
     /// Parcels that the bus doubled.
     parcels_doubled,
+    /// Times that the bus was away.
+    bus_outages,
+    /// Links that were told after such a time what they had missed.
+    links_hinted,
     /// Posts that the store answered as repeats.
     repeats_recognised,
     /// Calls of the store that failed before they did anything.

@@ -176,12 +176,18 @@ pub(super) struct BusRates {
     pub(super) slow: u64,
 }
 
-/// Carries parcels between servers with delays of their own, loses some and doubles some, kicks too.
+/// Carries parcels between servers with delays of their own, loses some and doubles some, kicks too. At times it is away.
 pub(super) struct SimBus {
     kernel: Arc<Kernel>,
     rates: BusRates,
-    inner: MemoryBus,
+    inner: Mutex<Inner>,
     order: Mutex<Order>,
+}
+
+#[derive(Default)]
+struct Inner {
+    bus: Arc<MemoryBus>,
+    away_until: Tick,
 }
 
 #[derive(Default)]
@@ -194,7 +200,23 @@ struct Order {
 
 impl SimBus {
     pub(super) fn new(kernel: Arc<Kernel>, rates: BusRates) -> Arc<Self> {
-        Arc::new(Self { kernel, rates, inner: MemoryBus::default(), order: Mutex::default() })
+        Arc::new(Self { kernel, rates, inner: Mutex::default(), order: Mutex::default() })
+    }
+
+    /// The bus is away for a while: all subscriptions end, and nothing is published.
+    pub(super) fn breaks(&self, outage: Duration) {
+        self.forget();
+        let away_until = self.kernel.now() + outage;
+        *self.inner.lock().unwrap_or_else(PoisonError::into_inner) =
+            Inner { bus: Arc::default(), away_until };
+        self.kernel.count(|counts| counts.bus_outages += 1);
+    }
+
+    /// The bus, unless it is away.
+    fn inner(&self) -> Result<Arc<MemoryBus>, BusError> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_away = self.kernel.now() < inner.away_until;
+        if is_away { Err(BusError::Unavailable(None)) } else { Ok(inner.bus.clone()) }
     }
 
     /// A batch arrives.
@@ -208,8 +230,9 @@ impl SimBus {
         }
         order.newest_arrived = order.newest_arrived.max(number);
         drop(order);
+        let Ok(bus) = self.inner() else { return };
         // The bus in memory never waits and never fails.
-        let _ = self.inner.publish(batch).now_or_never();
+        let _ = bus.publish(batch).now_or_never();
     }
 
     /// Loses all that is on its way: nobody is there to take it.
@@ -233,6 +256,7 @@ impl SimBus {
 #[async_trait]
 impl Bus for SimBus {
     async fn publish(&self, batch: Vec<Delivery>) -> Result<(), BusError> {
+        self.inner()?;
         if self.kernel.fails(10) {
             return Err(BusError::Unavailable(None));
         }
@@ -255,6 +279,6 @@ impl Bus for SimBus {
 
     async fn subscribe(&self, node: NodeId) -> Result<Subscription, BusError> {
         self.kernel.sleep(Duration::from_millis(1)).await;
-        self.inner.subscribe(node).await
+        self.inner()?.subscribe(node).await
     }
 }

@@ -103,6 +103,7 @@ impl World {
                 self.crash_server(server);
             }
             94 => self.routes.lose(),
+            95 => self.bus.breaks(self.kernel.dice(|dice| dice.millis(10, 4_000))),
             _ => self.disks.crash(),
         }
         let pause = self.kernel.dice(|dice| dice.millis(10, self.scenario.fault_every));

@@ -1,12 +1,15 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
+use futures::future::select;
 use futures::{FutureExt, StreamExt};
 
 use super::{World, num};
 use crate::delivery::DeliveryLimits;
-use crate::id::{ConnId, DeviceId, DeviceType, RoomId, Uid};
+use crate::id::{ConnId, DeviceId, DeviceType, RoomId, Uid, Version};
 use crate::logic::{Background, Logic, Policy, Ports, Turn};
 use crate::message::Entry;
 use crate::ports::OpenRooms;
@@ -14,9 +17,13 @@ use crate::router::{Delivery, Parcel, Subscription};
 use crate::session::{Caller, Input, KickReason, Push, Reply, Verdict};
 use crate::storage::Head;
 use crate::testing::sim::event::{End, Event, LinkId, ServerLife};
+use crate::testing::sim::kernel::Kernel;
 use crate::testing::sim::outside::{SimAuthenticator, SimClock, SimWakeUp};
 use crate::testing::sim::sharding::Moved;
 use crate::time::Tick;
+
+/// Between two tries of a gate, and what handing over may take.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// A server: a gate and its logic in one process, which dies and comes back under the same name.
 pub(super) struct Server {
@@ -55,9 +62,11 @@ pub(super) enum Done {
     Started(Option<(Arc<Logic>, Background, Subscription)>),
     Verdict(Arc<Caller>, Verdict),
     Replies(Vec<Reply>),
-    /// What the router says of these logins.
-    Confirmed(Vec<Arc<Caller>>, Vec<ConnId>),
+    /// What the router says of these logins, and what they may have missed.
+    Confirmed(Vec<Arc<Caller>>, Vec<ConnId>, Vec<(ConnId, Push)>),
     Parcels(Option<Vec<Delivery>>, Subscription),
+    /// The bus is back.
+    Subscribed(Subscription),
     BackgroundEnded,
     /// How a move ended, and whether nothing went wrong any more when it began.
     Moved(Moved, bool),
@@ -109,7 +118,7 @@ impl World {
     }
 
     fn policy(&self) -> Policy {
-        let deadline = std::time::Duration::from_secs(2);
+        let deadline = Duration::from_secs(2);
         Policy {
             kick: self.scenario.kick,
             node_lease: self.scenario.node_lease,
@@ -196,7 +205,14 @@ impl World {
 
     pub(super) fn end_server(&mut self, life: ServerLife) {
         let Some(running) = self.running(life) else { return };
-        running.logic.stop();
+        let logic = running.logic.clone();
+        let bound = self.kernel.sleep(RETRY);
+        let ends = async move {
+            select(pin!(logic.hand_over()), pin!(bound)).await;
+            logic.stop();
+            Done::BackgroundEnded
+        };
+        self.executor.spawn(Owner::Server(life.server), ends.boxed());
         let grace = self.kernel.dice(|dice| dice.millis(1, 1_500));
         self.kernel.after(grace, Event::CrashServer(life));
     }
@@ -264,12 +280,17 @@ impl World {
             Done::Replies(replies) => {
                 replies.into_iter().for_each(|reply| self.reply(server, reply));
             }
-            Done::Confirmed(asked, gone) => self.confirmed(server, asked, gone),
-            Done::Parcels(batch, parcels) => {
-                for delivery in batch.into_iter().flatten() {
+            Done::Confirmed(asked, gone, missed) => self.confirmed(server, asked, gone, missed),
+            Done::Parcels(Some(batch), parcels) => {
+                for delivery in batch {
                     self.parcel(server, delivery.conn, delivery.parcel);
                 }
                 self.await_parcels(server, parcels);
+            }
+            Done::Parcels(None, _) => self.resubscribe(server),
+            Done::Subscribed(parcels) => {
+                self.await_parcels(server, parcels);
+                self.confirm_links(self.life(server), true);
             }
             Done::BackgroundEnded => self.background_ended(server),
             Done::Moved(..) | Done::Heads(_) | Done::Timelines(_) => {}
@@ -297,13 +318,23 @@ impl World {
     fn await_parcels(&mut self, server: usize, mut parcels: Subscription) {
         let next = async move {
             let batch = parcels.next().await;
-            if batch.is_none() {
-                // Another life of this server subscribed.
-                futures::future::pending::<()>().await;
-            }
             Done::Parcels(batch, parcels)
         };
         self.executor.spawn(Owner::Server(server), next.boxed());
+    }
+
+    fn resubscribe(&mut self, server: usize) {
+        let Some(running) = &self.servers[server].running else { return };
+        let (logic, kernel) = (running.logic.clone(), self.kernel.clone());
+        let subscribed = async move {
+            loop {
+                kernel.sleep(RETRY).await;
+                if let Ok(parcels) = logic.ports().bus.subscribe(logic.node()).await {
+                    return Done::Subscribed(parcels);
+                }
+            }
+        };
+        self.executor.spawn(Owner::Server(server), subscribed.boxed());
     }
 
     fn parcel(&mut self, server: usize, conn: ConnId, parcel: Parcel) {
@@ -371,19 +402,45 @@ impl World {
     }
 
     pub(super) fn check_evicted(&mut self, life: ServerLife) {
-        let links = self.links.values().filter(|link| link.at == life && link.open_at_server);
-        let sessions = links.map(|link| &link.session);
-        let (routes, asked) =
-            sessions.filter_map(|session| Some((session.route()?, session.caller()?.clone()))).unzip();
-        let Some(running) = self.running(life) else { return };
-        let gone = running.logic.confirm(routes);
-        let found = gone.map(|gone| Done::Confirmed(asked, gone.unwrap_or_default()));
-        self.executor.spawn(Owner::Server(life.server), found.boxed());
+        self.confirm_links(life, false);
         self.check_evicted_later(life.server);
     }
 
+    /// Confirms the links of a server; after a loss it also looks for what they may have missed.
+    fn confirm_links(&mut self, life: ServerLife, recovers: bool) {
+        let links = self.links.values().filter(|link| link.at == life && link.open_at_server);
+        let sessions = links.map(|link| &link.session);
+        let logins =
+            sessions.filter_map(|session| Some((session.route()?, session.caller()?, session.told()?)));
+        let (mut routes, mut asked, mut told) = (Vec::new(), Vec::new(), Vec::new());
+        for (route, caller, version) in logins {
+            routes.push(route);
+            asked.push(caller.clone());
+            told.push((caller.clone(), version));
+        }
+        let kernel = self.kernel.clone();
+        let Some(running) = self.running(life) else { return };
+        let logic = running.logic.clone();
+        let found = async move {
+            let gone = logic.confirm(routes).await.unwrap_or_default();
+            let missed = if recovers { missed(&logic, &kernel, &told).await } else { Vec::new() };
+            Done::Confirmed(asked, gone, missed)
+        };
+        self.executor.spawn(Owner::Server(life.server), found.boxed());
+    }
+
     /// What ended while the router was told of it has to go there, too.
-    fn confirmed(&mut self, server: usize, asked: Vec<Arc<Caller>>, gone: Vec<ConnId>) {
+    fn confirmed(
+        &mut self,
+        server: usize,
+        asked: Vec<Arc<Caller>>,
+        gone: Vec<ConnId>,
+        missed: Vec<(ConnId, Push)>,
+    ) {
+        for (conn, push) in missed {
+            self.kernel.count(|counts| counts.links_hinted += 1);
+            self.parcel(server, conn, Parcel::Push(push));
+        }
         for conn in gone {
             self.kernel.count(|counts| counts.evictions_found_late += 1);
             self.parcel(server, conn, kicked_out());
@@ -394,6 +451,20 @@ impl World {
         self.kernel.count(|counts| counts.confirmed_too_late += num(left.len()));
         running.turn.leaves.extend(left);
         self.turn_soon(server);
+    }
+}
+
+/// What links may have missed, asked for until there is an answer.
+async fn missed(
+    logic: &Arc<Logic>,
+    kernel: &Arc<Kernel>,
+    told: &[(Arc<Caller>, Version)],
+) -> Vec<(ConnId, Push)> {
+    loop {
+        match logic.missed(told.to_vec()).await {
+            Ok(missed) => return missed,
+            Err(_) => kernel.sleep(RETRY).await,
+        }
     }
 }
 
