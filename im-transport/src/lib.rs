@@ -3,8 +3,8 @@
 //!
 //! # A server of your own
 //!
-//! A server is put together from parts. Two have no default, because they are what differs from one system to the next: the store, and who
-//! may log in.
+//! A server is put together from parts. Three have no default, because they are what differs from one system to the next: the store, who
+//! may log in, and where it listens.
 #![cfg_attr(
     all(feature = "server", feature = "jwt"),
     doc = r#"

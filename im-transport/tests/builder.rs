@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use im_core::logic::Policy;
-use im_core::memory::MemoryStore;
+use im_core::memory::{MemoryBus, MemoryRoutes, MemoryStore};
 use im_core::ports::Command;
 use im_core::session::{Reply, Request};
 use im_proto::CmdId;
-use im_transport::{Server, ServerError};
+use im_transport::{Server, ServerBuilder, ServerError};
 use suite::parts::{ECHO, server};
 
 struct Nothing;
@@ -24,6 +24,10 @@ impl Command for Nothing {
     async fn serve(&self, _requests: Vec<Request>) -> Vec<Reply> {
         Vec::new()
     }
+}
+
+fn listening() -> ServerBuilder {
+    server().tcp("127.0.0.1:0")
 }
 
 #[tokio::test]
@@ -40,7 +44,7 @@ async fn commands_of_the_protocol_and_those_with_a_handler_are_taken() {
         let refused = server().command(cmd, Arc::new(Nothing)).start().await.unwrap_err();
         assert!(matches!(refused, ServerError::CommandTaken(taken) if taken == cmd), "{cmd}");
     }
-    server().command(CmdId::C2S, Arc::new(Nothing)).start().await.unwrap();
+    listening().command(CmdId::C2S, Arc::new(Nothing)).start().await.unwrap();
 }
 
 #[tokio::test]
@@ -50,10 +54,18 @@ async fn an_address_that_is_none_is_named_in_the_error() {
 }
 
 #[tokio::test]
-async fn a_server_needs_no_listener() {
-    let server = server().start().await.unwrap();
-    assert_eq!(server.tcp_addr(), None);
-    server.shutdown().await.unwrap();
+async fn a_server_that_listens_nowhere_does_not_start() {
+    let refused = server().start().await.unwrap_err();
+    assert!(matches!(refused, ServerError::NoListener), "{refused}");
+}
+
+#[tokio::test]
+async fn shared_routes_need_a_shared_bus() {
+    let routes = Arc::new(MemoryRoutes::default());
+    let refused = listening().routes(routes.clone()).start().await.unwrap_err();
+    assert!(matches!(refused, ServerError::RoutesWithoutBus), "{refused}");
+    let bus = Arc::new(MemoryBus::default());
+    listening().routes(routes).bus(bus).start().await.unwrap().shutdown().await.unwrap();
 }
 
 #[tokio::test]
@@ -61,9 +73,9 @@ async fn a_server_whose_name_another_one_takes_says_so_and_takes_no_more() {
     let store = Arc::new(MemoryStore::default());
     let mut policy = Policy::default();
     policy.node_lease = Duration::from_millis(1_500);
-    let first = server().store(store.clone()).name("one").policy(policy);
+    let first = listening().store(store.clone()).name("one").policy(policy);
     let mut first = first.start().await.unwrap();
-    let second = server().store(store).name("one").start().await.unwrap();
+    let second = listening().store(store).name("one").start().await.unwrap();
     let failed = tokio::time::timeout(Duration::from_secs(30), first.failed()).await.unwrap();
     assert!(matches!(failed, ServerError::Superseded));
     first.shutdown().await.unwrap();
@@ -75,7 +87,7 @@ async fn a_server_whose_store_begins_another_epoch_says_so_and_takes_no_more() {
     let store = Arc::new(MemoryStore::default());
     let mut policy = Policy::default();
     policy.node_lease = Duration::from_millis(1_500);
-    let mut server = server().store(store.clone()).policy(policy).start().await.unwrap();
+    let mut server = listening().store(store.clone()).policy(policy).start().await.unwrap();
     im_core::storage::Epochs::bump_epoch(&*store, im_core::time::Timestamp(1)).await.unwrap();
     let failed = tokio::time::timeout(Duration::from_secs(30), server.failed()).await.unwrap();
     assert!(matches!(failed, ServerError::EpochEnded), "{failed}");

@@ -16,7 +16,7 @@ use super::{Server, ServerError};
 use crate::clock::SystemClock;
 use crate::gate::GateLimits;
 
-/// What a server is made of. Only a [`store`](Self::store) and an [`authenticator`](Self::authenticator) have no default.
+/// What a server is made of. Only a [`store`](Self::store), an [`authenticator`](Self::authenticator) and where to listen ([`tcp`](Self::tcp)) have no default.
 #[must_use = "a server runs only once it is started"]
 #[derive(Default)]
 pub struct ServerBuilder {
@@ -48,13 +48,13 @@ impl ServerBuilder {
         Self { authenticator: Some(authenticator), ..self }
     }
 
-    /// Who is where. Default: in memory, which is right for a server of one process. Several servers share their routes, and their [`bus`](Self::bus) too.
+    /// Who is where. Default: in memory, which is right for a server of one process. Several servers share their routes, and their [`bus`](Self::bus) too: without one
+    /// the server does not start ([`ServerError::RoutesWithoutBus`]).
     pub fn routes(self, routes: Arc<dyn Routes>) -> Self {
         Self { routes: Some(routes), ..self }
     }
 
-    /// How to reach the gate that holds a link. Default: in memory, which is right for a server of one process: of several with shared [`routes`](Self::routes),
-    /// no push or kick would get from one to another.
+    /// How to reach the gate that holds a link. Default: in memory, which is right for a server of one process, whose [`routes`](Self::routes) are there too.
     pub fn bus(self, bus: Arc<dyn Bus>) -> Self {
         Self { bus: Some(bus), ..self }
     }
@@ -105,7 +105,8 @@ impl ServerBuilder {
         Self { shards: Some(shards), ..self }
     }
 
-    /// Listens on `HOST:PORT`; port 0 takes a free one, which [`Server::tcp_addr`] tells. Default: nowhere.
+    /// Listens on `HOST:PORT`; port 0 takes a free one, which [`Server::tcp_addr`] tells. Without it the server does not start
+    /// ([`ServerError::NoListener`]).
     pub fn tcp(self, address: impl Into<String>) -> Self {
         Self { tcp: Some(address.into()), ..self }
     }
@@ -127,6 +128,9 @@ impl ServerBuilder {
     /// # Cancel safety
     /// Dropping the future stops what was started; the node number stays leased for a few seconds.
     pub async fn start(self) -> Result<Server, ServerError> {
+        if self.routes.is_some() && self.bus.is_none() {
+            return Err(ServerError::RoutesWithoutBus);
+        }
         let ports = Ports {
             store: self.store.ok_or(ServerError::Missing("store"))?,
             authenticator: self.authenticator.ok_or(ServerError::Missing("authenticator"))?,
@@ -138,14 +142,11 @@ impl ServerBuilder {
             blocklist: self.blocklist,
             commands: commands(self.commands)?,
         };
-        let tcp = match self.tcp {
-            Some(address) => Some(listen(address).await?),
-            None => None,
-        };
+        let tcp = listen(self.tcp.ok_or(ServerError::NoListener)?).await?;
         let name = self.name.as_deref().unwrap_or("server");
         let (logic, background) = Logic::start(ports, self.policy, name).await?;
         let shards = self.shards.unwrap_or_else(cores);
-        Server::run(logic, background, self.session_limits, self.gate_limits, shards, tcp).await
+        Server::run(logic, background, self.session_limits, self.gate_limits, shards, Some(tcp)).await
     }
 }
 

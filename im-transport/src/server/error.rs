@@ -7,6 +7,12 @@ pub enum ServerError {
     /// A part without a default was not given to the builder; this is the builder's method for it.
     #[error("the server needs .{0}(…) before it can start")]
     Missing(&'static str),
+    /// Nothing was given to the builder that listens: nobody could reach the server.
+    #[error("the server listens nowhere: give it an address with .tcp(…)")]
+    NoListener,
+    /// Routes that servers share without a bus that they share: no push or kick would get from one to another.
+    #[error("servers with shared .routes(…) need a shared .bus(…) too")]
+    RoutesWithoutBus,
     /// Two handlers for one command, or one for a command that the library serves itself.
     #[error("command {0} has a handler already")]
     CommandTaken(im_proto::CmdId),
