@@ -112,7 +112,7 @@ fn kill_points(chance: &mut Chance) -> BTreeSet<usize> {
     (0..KILLS).map(|_| usize::try_from(chance.below(lines - 80)).unwrap()).collect()
 }
 
-/// Alice's client, sending the text.
+/// A client, sending the text.
 pub(crate) struct Sender {
     process: Child,
     acks: Receiver<String>,
@@ -120,12 +120,17 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
+    /// Alice's client.
     pub(crate) fn start(data: &Path, server: &str, to: &str, window: usize) -> Self {
+        Self::start_as("alice", data, server, to, window)
+    }
+
+    pub(crate) fn start_as(user: &str, data: &Path, server: &str, to: &str, window: usize) -> Self {
         let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/end_to_end/gpl-3.txt");
         let mut process = Command::new(chat())
-            .args(["send", "--to", to, "--json", "--server", server, "--user", "alice"])
+            .args(["send", "--to", to, "--json", "--server", server, "--user", user])
             .args(["--window", &window.to_string()])
-            .env("IM_TOKEN", token(data, "alice"))
+            .env("IM_TOKEN", token(data, user))
             .stdin(File::open(text).unwrap())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -140,7 +145,7 @@ impl Sender {
     /// Waits until so many messages are acked.
     pub(crate) fn wait_for(&mut self, acks: usize) {
         while self.seen.len() < acks {
-            let ack = self.acks.recv_timeout(PATIENCE).expect("alice's client goes on by itself");
+            let ack = self.acks.recv_timeout(PATIENCE).expect("the client goes on by itself");
             self.seen.push(ack);
         }
     }
@@ -157,10 +162,10 @@ impl Sender {
             match self.acks.recv_timeout(PATIENCE) {
                 Ok(ack) => self.seen.push(ack),
                 Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => panic!("alice hangs after {} acks", self.seen.len()),
+                Err(RecvTimeoutError::Timeout) => panic!("the client hangs after {} acks", self.seen.len()),
             }
         }
-        assert_eq!(self.process.wait().unwrap().code(), Some(0), "alice's client is done");
+        assert_eq!(self.process.wait().unwrap().code(), Some(0), "the client is done");
         let lines = TEXT.lines().count();
         let versions: BTreeSet<i64> = self.seen.iter().map(|ack| number(ack, "version")).collect();
         assert_eq!(self.seen.len(), lines);
@@ -169,8 +174,19 @@ impl Sender {
 }
 
 /// What a device of a user's that knows nothing yet receives: lines of JSON.
-pub(crate) fn received(data: &Path, server: &str, user: &str, [device, kind]: [&str; 2]) -> Vec<String> {
-    let count = TEXT.lines().count().to_string();
+pub(crate) fn received(data: &Path, server: &str, user: &str, device: [&str; 2]) -> Vec<String> {
+    received_of(1, data, server, user, device)
+}
+
+/// The same, from so many who send the text.
+pub(crate) fn received_of(
+    senders: usize,
+    data: &Path,
+    server: &str,
+    user: &str,
+    [device, kind]: [&str; 2],
+) -> Vec<String> {
+    let count = (senders * TEXT.lines().count()).to_string();
     let mut process = Command::new(chat())
         .args(["recv", "--count", &count, "--timeout", "60", "--server", server, "--user", user])
         .args(["--device", device, "--device-type", kind])
@@ -200,11 +216,11 @@ fn field(line: &str, name: &str) -> serde_json::Value {
     object.get(name).unwrap_or_else(|| panic!("no {name} in {line}")).clone()
 }
 
-fn number(line: &str, name: &str) -> i64 {
+pub(crate) fn number(line: &str, name: &str) -> i64 {
     field(line, name).as_i64().unwrap()
 }
 
-fn text(line: &str, name: &str) -> String {
+pub(crate) fn text(line: &str, name: &str) -> String {
     field(line, name).as_str().unwrap().to_owned()
 }
 

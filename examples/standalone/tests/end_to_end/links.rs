@@ -33,15 +33,24 @@ impl Link {
 
     /// Whether the login succeeded: waits for the answer.
     pub(crate) fn is_granted(&mut self) -> bool {
+        self.granted().is_some_and(|answer| answer.err_code == 0)
+    }
+
+    /// How many entries the user's timeline had at the login.
+    pub(crate) fn head(&mut self) -> i64 {
+        self.granted().expect("an answer to a login").version
+    }
+
+    fn granted(&mut self) -> Option<AuthResponse> {
         let asked = Instant::now();
         while !self.closed && asked.elapsed() < PATIENCE {
-            if let Some(body) = self.find(|cmd, _| cmd == CmdId::AUTH.0) {
-                return AuthResponse::decode(&body[..]).expect("an answer to a login").err_code == 0;
+            if let Some(body) = self.find(|cmd, _, _| cmd == CmdId::AUTH.0) {
+                return Some(AuthResponse::decode(&body[..]).expect("an answer to a login"));
             }
             self.read();
         }
         assert!(self.closed, "no answer to a login");
-        false
+        None
     }
 
     /// Asks something. Answers to what is asked under one number are one to this file.
@@ -54,7 +63,7 @@ impl Link {
     pub(crate) fn answer(&mut self, seq: u32) -> Option<Vec<u8>> {
         let asked = Instant::now();
         while asked.elapsed() < PATIENCE {
-            if let Some(body) = self.find(|_, of| of == seq) {
+            if let Some(body) = self.find(|_, of, _| of == seq) {
                 return Some(body);
             }
             if self.closed {
@@ -63,6 +72,23 @@ impl Link {
             self.read();
         }
         panic!("no answer to {seq}");
+    }
+
+    /// The sequence numbers and bodies of all answers of a command: waits for the end of the link.
+    pub(crate) fn answers(&mut self, of: CmdId) -> Vec<(u32, Vec<u8>)> {
+        let asked = Instant::now();
+        while !self.closed {
+            assert!(asked.elapsed() < PATIENCE, "the link does not end");
+            self.read();
+        }
+        let mut answers = Vec::new();
+        self.find(|cmd, seq, body| {
+            if cmd == of.0 {
+                answers.push((seq, body.to_vec()));
+            }
+            false
+        });
+        answers
     }
 
     /// Whether the server has closed it by now.
@@ -76,7 +102,7 @@ impl Link {
     /// Why it was kicked, if it was by now.
     pub(crate) fn kicked(&mut self) -> Option<i32> {
         self.read();
-        let body = self.find(|cmd, _| cmd == CmdId::KICKOUT.0)?;
+        let body = self.find(|cmd, _, _| cmd == CmdId::KICKOUT.0)?;
         Some(Kickout::decode(&body[..]).expect("a kickout").reason)
     }
 
@@ -91,13 +117,13 @@ impl Link {
         }
     }
 
-    /// The body of the first frame whose command and sequence number are wanted.
-    fn find(&self, is_wanted: impl Fn(u32, u32) -> bool) -> Option<Vec<u8>> {
+    /// The body of the first frame that is wanted, by command, sequence number and body.
+    fn find(&self, mut is_wanted: impl FnMut(u32, u32, &[u8]) -> bool) -> Option<Vec<u8>> {
         let mut rest = &self.received[..];
         while let Some((header, after)) = rest.split_at_checked(20) {
             let number = |at: usize| u32::from_be_bytes(header[at..at + 4].try_into().expect("four bytes"));
             let (body, next) = after.split_at_checked(number(16).try_into().expect("a short frame"))?;
-            if is_wanted(number(8), number(12)) {
+            if is_wanted(number(8), number(12), body) {
                 return Some(body.to_vec());
             }
             rest = next;

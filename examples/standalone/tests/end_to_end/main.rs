@@ -6,5 +6,6 @@ mod links;
 mod programs;
 mod restored;
 mod sharded;
+mod stops;
 mod two;
 mod walk_through;

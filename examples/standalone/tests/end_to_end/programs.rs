@@ -6,9 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
 
 /// The server that Cargo built for this test.
 pub(crate) const STANDALONE: &str = env!("CARGO_BIN_EXE_im-standalone");
+
+/// How long a server that was asked to end may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The folder of the programs, with `im-standalone` and `im-chat` in it. Cargo builds another package's program for its own tests
 /// only, so this one builds it if it has to.
@@ -87,6 +91,21 @@ impl Server {
 
     /// SIGKILL: no goodbye, no flush.
     pub(crate) fn kill(self) {}
+
+    /// SIGTERM: waits for the end; the exit code, and how long it took.
+    pub(crate) fn terminate(mut self) -> (Option<i32>, Duration) {
+        // The shell's own kill: a bare machine has no other.
+        let kill = format!("kill -s TERM {}", self.process.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().expect("a shell").success());
+        let asked = Instant::now();
+        loop {
+            if let Some(status) = self.process.try_wait().expect("its own child") {
+                return (status.code(), asked.elapsed());
+            }
+            assert!(asked.elapsed() < PATIENCE, "the server does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
 }
 
 /// A test that fails kills its servers, too.
