@@ -13,6 +13,9 @@ use super::programs::{Server, free_port, tokens};
 /// Within this time one of two conflicting logins is gone, whatever happened to Redis.
 const ONE_SURVIVES: Duration = Duration::from_secs(10);
 
+/// Within this time a user who is online hears, whatever happened to Redis: less than a heartbeat.
+const HEARS: Duration = Duration::from_secs(30);
+
 /// A route's lease.
 const LEASE: Duration = Duration::from_secs(10);
 
@@ -37,6 +40,26 @@ fn users_on_different_servers_chat() {
     Sender::start(folder.path(), &a.address, "bob", 64).finish();
     assert_has_everything(&online.join().unwrap());
     assert_has_everything(&received(folder.path(), &a.address, "bob", ["desk", "3"]));
+}
+
+/// Nobody is left to hint at what the bus did not take, so bob's own server has to look.
+#[test]
+fn who_is_online_hears_everything_though_redis_fails_over_and_the_senders_server_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let redis = RedisSentinel::start();
+    let [a, b] = servers(folder.path(), [&redis.url(), &redis.url()]);
+    let (data, there) = (folder.path().to_owned(), b.address.clone());
+    let online = thread::spawn(move || received(&data, &there, "bob", ["phone", "1"]));
+    let mut alice = Sender::start(folder.path(), &a.address, "bob", 64);
+    alice.wait_for(100);
+    redis.master().kill();
+    alice.finish();
+    let (code, took) = a.terminate();
+    let stopped = Instant::now();
+    assert_eq!(code, Some(0), "after {took:?}");
+    assert_has_everything(&online.join().unwrap());
+    println!("the server stopped in {took:?}, and bob heard everything {:?} later", stopped.elapsed());
+    assert!(stopped.elapsed() < HEARS, "bob hears late: after {:?}", stopped.elapsed());
 }
 
 #[test]
