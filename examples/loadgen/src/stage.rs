@@ -1,7 +1,9 @@
 //! What every run needs, whatever it measures: a shielded and pinned process, servers to start, rounds, a report.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::args::RunArgs;
 use crate::bench::{Fresh, Running};
@@ -11,7 +13,10 @@ use crate::progress::Progress;
 use crate::report::Report;
 use crate::rounds::{Contender, Limits, Side, interleave};
 use crate::scenario::Scenario;
-use crate::target::{Floor, Spawner};
+use crate::target::{Accounts, Floor, Spawner};
+
+/// How long a server that runs already may take to take a link.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Everything but the scenario.
 pub(crate) struct Stage<'a> {
@@ -26,6 +31,9 @@ impl<'a> Stage<'a> {
     pub(crate) fn set(run: &'a RunArgs) -> Result<Self, Fault> {
         if !run.spawn && !run.floor_only && run.server.is_none() {
             return Err(Fault::Usage("say what to measure: --spawn, --server or --floor-only".to_owned()));
+        }
+        if let (Some(address), Some(secret)) = (run.server, &run.token_secret) {
+            reach(address, secret, run.server_pid.map(Pid))?;
         }
         let progress = Progress::new("set-up".to_owned());
         let shield = (!run.no_raise).then(Shield::raise);
@@ -95,6 +103,16 @@ impl<'a> Stage<'a> {
         written.map_err(|error| Fault::system("standard output", &error))?;
         fault.map_or(Ok(()), Err)
     }
+}
+
+/// Finds out before anything is measured whether there is a server to measure.
+fn reach(address: SocketAddr, secret: &Path, pid: Option<Pid>) -> Result<(), Fault> {
+    Accounts::with_secret(secret)?;
+    if let Some(Pid(pid)) = pid.filter(|pid| pid.cpu_seconds().is_none()) {
+        return Err(Fault::Environment(format!("there is no process {pid}")));
+    }
+    let link = TcpStream::connect_timeout(&address, PATIENCE);
+    link.map(drop).map_err(|error| Fault::system(&format!("no server answers at {address}"), &error))
 }
 
 fn beside_this_program() -> PathBuf {

@@ -267,6 +267,26 @@ fn a_missing_program_is_the_environments_fault_and_a_wrong_word_is_the_users() {
 }
 
 #[test]
+fn a_server_that_cannot_be_measured_is_told_before_anything_is_measured() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = directory.path().join("secret").display().to_string();
+    let told = |more: &[&str]| {
+        let server = ["--server", "127.0.0.1:1", "--token-secret", &secret];
+        let output = loadgen(&["echo"], &[&server, more].concat());
+        assert_eq!(output.status.code(), Some(4));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let is_one_line = |said: &str, words: &str| said.contains(words) && said.lines().count() == 1;
+    let said = told(&[]);
+    assert!(is_one_line(&said, "No such file"), "{said}");
+    std::fs::write(&secret, "00".repeat(32)).unwrap();
+    let said = told(&[]);
+    assert!(is_one_line(&said, "no server answers at 127.0.0.1:1"), "{said}");
+    let said = told(&["--server-pid", "4294967295"]);
+    assert!(is_one_line(&said, "there is no process 4294967295"), "{said}");
+}
+
+#[test]
 fn a_server_that_takes_no_logins_is_at_fault() {
     let dir = tempfile::tempdir().unwrap();
     let secret = dir.path().join("secret");

@@ -69,6 +69,11 @@ impl Dialect {
         })?;
         match status {
             0 => Ok(head),
+            // Refused token.
+            _ if code == 2 => Err(Fault::Product(
+                "a login was refused with error 2: are the server's tokens signed with that secret?"
+                    .to_owned(),
+            )),
             _ => Err(Fault::Product(format!("a login was refused with error {code}"))),
         }
     }
