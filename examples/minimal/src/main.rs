@@ -23,7 +23,8 @@ impl Command for Echo {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Your user centre signs tokens with the same secret.
-    let secret = JwtSecret::new(std::env::var("SECRET")?)?;
+    let secret = std::env::var("SECRET").map_err(|_| "the environment variable SECRET is not set")?;
+    let secret = JwtSecret::new(secret)?;
     let address = std::env::var("ADDRESS").unwrap_or_else(|_| "127.0.0.1:9000".to_owned());
     let store = Arc::new(LogStore::open("minimal-store").await?);
 
