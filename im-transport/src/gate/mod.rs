@@ -42,6 +42,11 @@
 //!
 //! A link that is closed, not cut, gets [`linger`](GateLimits::linger) to take what was queued. Then its writing half is ended and it
 //! is read, unseen, until the peer closes too, for a socket closed with bytes unread would be reset under the last frames.
+//!
+//! # After an outage
+//!
+//! When the gate has subscribed to the bus again, and when the router may have lost routes, each shard goes through its links, a few at a time: it has them confirmed
+//! at the router, and hints at the newest message those that were told of less than their user's timeline has ([`Logic::missed`]).
 
 mod admission;
 mod audit;
