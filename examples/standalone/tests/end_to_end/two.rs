@@ -42,17 +42,27 @@ fn users_on_different_servers_chat() {
     assert_has_everything(&received(folder.path(), &a.address, "bob", ["desk", "3"]));
 }
 
-/// Nobody is left to hint at what the bus did not take, so bob's own server has to look.
 #[test]
 fn who_is_online_hears_everything_though_redis_fails_over_and_the_senders_server_stops() {
-    let folder = tempfile::tempdir().unwrap();
     let redis = RedisSentinel::start();
-    let [a, b] = servers(folder.path(), [&redis.url(), &redis.url()]);
+    hears_everything(&redis.url(), || redis.master().kill());
+}
+
+#[test]
+fn who_is_online_hears_everything_though_redis_is_flushed_and_the_senders_server_stops() {
+    let redis = Redis::start();
+    hears_everything(redis.url(), || redis.flush());
+}
+
+/// Nobody is left to hint at what found no way to bob, so his own server has to look.
+fn hears_everything(routes: &str, lose: impl FnOnce()) {
+    let folder = tempfile::tempdir().unwrap();
+    let [a, b] = servers(folder.path(), [routes; 2]);
     let (data, there) = (folder.path().to_owned(), b.address.clone());
     let online = thread::spawn(move || received(&data, &there, "bob", ["phone", "1"]));
     let mut alice = Sender::start(folder.path(), &a.address, "bob", 64);
     alice.wait_for(100);
-    redis.master().kill();
+    lose();
     alice.finish();
     let (code, took) = a.terminate();
     let stopped = Instant::now();
