@@ -71,13 +71,13 @@ async fn a_send_that_comes_to_several_servers_of_postgresql_is_stored_once() {
 }
 
 /// Another program, in a transaction.
-enum Other {
+pub(crate) enum Other {
     MySql(MySqlConnection),
     Postgres(PgConnection),
 }
 
 impl Other {
-    async fn enter(kind: Kind, url: &str) -> Self {
+    pub(crate) async fn enter(kind: Kind, url: &str) -> Self {
         let mut other = match kind {
             Kind::MySql => Self::MySql(MySqlConnection::connect(url).await.unwrap()),
             Kind::Postgres => Self::Postgres(PgConnection::connect(url).await.unwrap()),
@@ -91,7 +91,7 @@ impl Other {
         other
     }
 
-    async fn run(&mut self, text: &str) {
+    pub(crate) async fn run(&mut self, text: &str) {
         let text = AssertSqlSafe(text.to_owned());
         match self {
             Self::MySql(connection) => drop(connection.execute(text).await.unwrap()),
@@ -99,12 +99,12 @@ impl Other {
         }
     }
 
-    async fn lock(&mut self, user: &str) {
+    pub(crate) async fn lock(&mut self, user: &str) {
         self.run(&format!("SELECT * FROM owners WHERE name = '{user}' FOR UPDATE")).await;
     }
 
     /// Waits until somebody waits for a lock in this database.
-    async fn until_one_waits(&mut self) {
+    pub(crate) async fn until_one_waits(&mut self) {
         tokio::time::timeout(std::time::Duration::from_secs(30), self.look_for_one()).await.unwrap();
     }
 
@@ -128,33 +128,40 @@ impl Other {
     }
 }
 
-/// The other program takes bob's row and then alice's, an append alice's and then bob's: the append loses, and is tried again.
-async fn deadlock(kind: Kind) {
+/// The other program takes bob's row and then alice's, an append alice's and then bob's: the append loses, and is tried again. After several appends it asks for
+/// nothing first.
+async fn deadlock(kind: Kind, before: i64) {
     let url = database(kind, "deadlock");
     let store = Arc::new(SqlStore::open(&*url).await.unwrap());
-    store.append(vec![direct("alice", "bob", 1, 10)]).await.remove(0).unwrap();
+    for msgid in 1..=before {
+        store.append(vec![direct("alice", "bob", msgid, 10)]).await.remove(0).unwrap();
+    }
     let mut other = Other::enter(kind, &url).await;
     other.lock("ubob").await;
     let append = tokio::spawn({
         let store = store.clone();
-        async move { store.append(vec![direct("alice", "bob", 2, 10)]).await.remove(0) }
+        async move { store.append(vec![direct("alice", "bob", before + 1, 10)]).await.remove(0) }
     });
     other.until_one_waits().await;
     other.lock("ualice").await;
     other.run("COMMIT").await;
     let placed = append.await.unwrap().unwrap();
-    assert_eq!((placed.home.0, placed.copy.map(|copy| copy.0), placed.repeated), (2, Some(2), false));
-    assert_eq!(entries(&*store, "bob").await.len(), 2);
+    let next = before + 1;
+    assert_eq!((placed.home.0, placed.copy.map(|copy| copy.0), placed.repeated), (next, Some(next), false));
+    let versions: Vec<_> = entries(&*store, "bob").await.iter().map(|entry| entry.version.0).collect();
+    assert_eq!(versions, (1..=next).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_append_that_loses_a_deadlock_in_mariadb_is_tried_again() {
-    deadlock(Kind::MySql).await;
+    deadlock(Kind::MySql, 1).await;
+    deadlock(Kind::MySql, 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_append_that_loses_a_deadlock_in_postgresql_is_tried_again() {
-    deadlock(Kind::Postgres).await;
+    deadlock(Kind::Postgres, 1).await;
+    deadlock(Kind::Postgres, 3).await;
 }
 
 /// A mover is stopped while it removes rows, and a later move takes its buckets over: what that one copies in is not removed by the first when it goes on.

@@ -4,6 +4,7 @@
 
 mod bench;
 mod crossed;
+mod dropped;
 mod kill;
 mod memory;
 mod network;

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use im_core::id::Version;
-use im_core::storage::{Bucket, Buckets as _, Head, Store, StoreErrorKind, Timelines as _};
+use im_core::id::{GroupId, MsgId, Version};
+use im_core::message::{Target, TimelineId};
+use im_core::storage::{Bucket, Buckets as _, Head, Post, Store, StoreErrorKind, Timelines as _};
 use im_store::sql::SqlStore;
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection, PgConnection};
 
 use crate::bench::{Kind, database};
+use crate::crossed::Other;
 use crate::posts::{direct, entries, user};
 
 /// A store that has written three messages from alice to bob, the third one from memory.
@@ -78,6 +80,33 @@ async fn whoever_has_the_number_of_a_known_user_in_mariadb_is_not_taken_for_him(
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_has_the_number_of_a_known_user_in_postgresql_is_not_taken_for_him() {
     swapped(Kind::Postgres).await;
+}
+
+/// The database goes back to before it knew alice, and gives her number to aaron.
+async fn renumbered(kind: Kind) {
+    let url = database(kind, "renumbered");
+    let store = knowing(&url).await;
+    let tables = ["entries", "messages", "conversations", "owners"];
+    let texts = tables.map(|table| format!("DELETE FROM {table}"));
+    run(kind, &url, &texts.each_ref().map(String::as_str)).await;
+    let bucket = Bucket::of(&user("aaron")).number();
+    run(kind, &url, &[&format!("INSERT INTO owners (id, name, bucket) VALUES (1, 'uaaron', {bucket})")])
+        .await;
+    for msgid in 11..14 {
+        store.append(vec![direct("aaron", "aaron", msgid, 50)]).await.remove(0).unwrap();
+    }
+    let placed = store.append(vec![direct("alice", "aaron", 14, 50)]).await.remove(0).unwrap();
+    assert_eq!((placed.home, placed.copy), (Version(1), Some(Version(4))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_known_users_of_whom_a_restored_mariadb_gave_one_the_others_number_are_not_mixed_up() {
+    renumbered(Kind::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_known_users_of_whom_a_restored_postgresql_gave_one_the_others_number_are_not_mixed_up() {
+    renumbered(Kind::Postgres).await;
 }
 
 async fn emptied(kind: Kind) {
@@ -188,4 +217,156 @@ async fn an_append_from_memory_that_waits_for_a_fence_of_mariadb_sees_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_append_from_memory_that_waits_for_a_fence_of_postgresql_sees_it() {
     overtaken(Kind::Postgres).await;
+}
+
+/// A post to a group.
+fn to_group(from: &str, group: GroupId, msgid: i64) -> Post {
+    let mut post = direct(from, from, msgid, 50);
+    post.message.to = Target::Group(group);
+    Post { home: TimelineId::Group(group), copy: None, ..post }
+}
+
+/// A post with the key of another.
+fn under_key_of(other: &Post, mut post: Post) -> Post {
+    post.message.key = other.message.key.clone();
+    post
+}
+
+/// Alice sends to a group, in a batch that writes to her timeline only what is refused, because it uses a key again. Her bucket is fenced, and hers is the key.
+async fn unchanged(kind: Kind) {
+    let url = database(kind, "unchanged");
+    let (store, mover) = (SqlStore::open(&*url).await.unwrap(), SqlStore::open(&*url).await.unwrap());
+    let group = GroupId(7);
+    let batch = |msgid| {
+        vec![
+            direct("carol", "alice", msgid, 50),
+            direct("carol", "bob", msgid + 1, 50),
+            to_group("alice", group, msgid + 2),
+        ]
+    };
+    for msgid in [1, 11, 21] {
+        store.append(batch(msgid)).await.into_iter().for_each(|placed| assert!(!placed.unwrap().repeated));
+    }
+    let id = mover.next_move().await.unwrap();
+    mover.index_buckets(1_000).await.unwrap();
+    mover.depart(id, vec![Bucket::of(&user("alice"))], 1).await.unwrap();
+    mover.fence(id, Duration::from_secs(60)).await.unwrap();
+    let [to_alice, to_bob, to_all] = batch(31).try_into().unwrap();
+    let to_alice = under_key_of(&to_bob, to_alice);
+    let answers = store.append(vec![to_bob, to_alice, to_all]).await;
+    let kinds: Vec<_> =
+        answers.into_iter().map(|answer| answer.map_err(|error| error.kind()).err()).collect();
+    assert_eq!(kinds, [None, Some(StoreErrorKind::Moved), Some(StoreErrorKind::Moved)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_known_sender_to_whom_a_batch_stores_nothing_in_mariadb_keeps_no_key_behind_a_fence() {
+    unchanged(Kind::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_known_sender_to_whom_a_batch_stores_nothing_in_postgresql_keeps_no_key_behind_a_fence() {
+    unchanged(Kind::Postgres).await;
+}
+
+async fn repeated(kind: Kind) {
+    let store = knowing(&database(kind, "repeated")).await;
+    let [first, fourth] = [1, 4].map(|msgid| direct("alice", "bob", msgid, 50));
+    let batch = [
+        fourth.clone(),
+        under_key_of(&fourth, direct("alice", "bob", 5, 50)),
+        under_key_of(&first, direct("alice", "bob", 6, 50)),
+    ];
+    let placed: Vec<_> = store.append(batch.to_vec()).await.into_iter().map(Result::unwrap).collect();
+    let answers: Vec<_> =
+        placed.iter().map(|placed| (placed.msgid, placed.home.0, placed.repeated)).collect();
+    assert_eq!(answers, [(MsgId(4), 4, false), (MsgId(4), 4, true), (MsgId(1), 1, true)]);
+    for msgid in 7..10 {
+        append(&store, msgid).await;
+    }
+    let refused = |post| async { store.append(vec![post]).await.remove(0).unwrap_err().kind() };
+    assert_eq!(
+        refused(under_key_of(&first, direct("alice", "bob", 20, 51))).await,
+        StoreErrorKind::KeyReused
+    );
+    let reused = under_key_of(&direct("alice", "bob", 21, 50), direct("alice", "bob", 2, 50));
+    assert_eq!(refused(reused).await, StoreErrorKind::MsgIdReused);
+    assert_eq!(append(&store, 30).await, 8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn repeats_to_known_users_in_mariadb_are_found() {
+    repeated(Kind::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn repeats_to_known_users_in_postgresql_are_found() {
+    repeated(Kind::Postgres).await;
+}
+
+/// The database goes back to the first message, and another server writes as many as were lost: the heads are as they were, the messages are others.
+async fn restored(kind: Kind) {
+    let url = database(kind, "restored");
+    let (store, other) = (knowing(&url).await, SqlStore::open(&*url).await.unwrap());
+    let lost = [
+        "DELETE FROM entries WHERE version > 1",
+        "DELETE FROM messages WHERE home > 1",
+        "UPDATE owners SET head = 1",
+    ];
+    run(kind, &url, &lost).await;
+    assert_eq!(append(&store, 12).await, 2, "after the first");
+    run(kind, &url, &lost).await;
+    for msgid in [22, 23, 24] {
+        assert_eq!(append(&other, msgid).await, msgid - 20);
+    }
+    assert_eq!(append(&store, 25).await, 5);
+    let msgids: Vec<_> = entries(&store, "bob").await.iter().map(|entry| entry.message.msgid.0).collect();
+    assert_eq!(msgids, [1, 22, 23, 24, 25]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_go_after_what_a_restored_mariadb_has() {
+    restored(Kind::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_go_after_what_a_restored_postgresql_has() {
+    restored(Kind::Postgres).await;
+}
+
+/// An append knows both heads and waits for bob's row. Meanwhile his bucket is fenced, if the append does not keep it from that.
+async fn fenced_meanwhile(kind: Kind) {
+    let url = database(kind, "fenced_meanwhile");
+    let (store, mover) = (Arc::new(knowing(&url).await), Arc::new(SqlStore::open(&*url).await.unwrap()));
+    let id = mover.next_move().await.unwrap();
+    mover.index_buckets(1_000).await.unwrap();
+    let mut other = Other::enter(kind, &url).await;
+    other.lock("ubob").await;
+    let append =
+        tokio::spawn(async move { store.append(vec![direct("alice", "bob", 4, 50)]).await.remove(0) });
+    other.until_one_waits().await;
+    let mut fence = tokio::spawn(async move {
+        mover.depart(id, vec![Bucket::of(&user("bob"))], 1).await?;
+        mover.fence(id, Duration::from_secs(60)).await
+    });
+    let fenced = tokio::time::timeout(Duration::from_millis(300), &mut fence).await;
+    other.run("COMMIT").await;
+    let appended = append.await.unwrap();
+    match fenced {
+        Ok(fenced) => {
+            fenced.unwrap().unwrap();
+            assert_eq!(appended.unwrap_err().kind(), StoreErrorKind::Moved);
+        }
+        Err(_) => assert_eq!(appended.unwrap().home, Version(4)),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_in_mariadb_that_waits_for_a_known_user_sees_the_fence_that_comes_meanwhile() {
+    fenced_meanwhile(Kind::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_in_postgresql_that_waits_for_a_known_user_sees_the_fence_that_comes_meanwhile() {
+    fenced_meanwhile(Kind::Postgres).await;
 }
