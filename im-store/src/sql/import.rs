@@ -9,7 +9,7 @@ use im_core::storage::{CursorAck, Head, HeldNode, Import, Misfit, Row, RowKind, 
 use super::driver::{Column, Pool, Session};
 use super::lookup::{self, Owners};
 use super::statement::{Both, Insert, Keyed, Text};
-use super::{Fault, OpenError, SqlOptions, append, cursors, open};
+use super::{Fault, OpenError, SqlOptions, append, buckets, cursors, open};
 use crate::name;
 use crate::sql::plan::{self, Known};
 
@@ -56,6 +56,7 @@ pub(super) async fn begin(options: SqlOptions) -> Result<SqlImport, OpenError> {
         State::Unfinished => session.empty().await.map_err(open::unavailable)?,
         State::Empty => session.execute(&MARK, Vec::new()).await.map_err(open::unavailable)?,
         State::Full => return Err(OpenError::NotEmpty),
+        State::Member(place) => return Err(OpenError::OneOfSeveral(place)),
     }
     Ok(SqlImport { session, pool, turn: RowKind::default(), uncommitted: 0 })
 }
@@ -64,9 +65,14 @@ enum State {
     Empty,
     Full,
     Unfinished,
+    /// One of several databases, with this place among them: a whole store is not what belongs there.
+    Member(u16),
 }
 
 async fn state(session: &mut Session) -> Result<State, Fault> {
+    if let Some(place) = buckets::place(session).await? {
+        return Ok(State::Member(place));
+    }
     let begun = session.select(&BEGUN, Vec::new()).await?;
     if begun.first().map(|row| row.int(0)).transpose()? == Some(1) {
         return Ok(State::Unfinished);

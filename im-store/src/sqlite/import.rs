@@ -10,7 +10,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection};
 
 use super::fault::came_twice;
 use super::rows::Rows;
-use super::{Fault, FileLock, OpenError, SqliteOptions, append, cursors, lookup, open};
+use super::{Fault, FileLock, OpenError, SqliteOptions, append, buckets, cursors, lookup, open};
 use crate::file::sync_directory;
 use crate::name;
 use crate::sql::plan;
@@ -47,6 +47,9 @@ pub(super) async fn begin(options: SqliteOptions) -> Result<SqliteImport, OpenEr
     let lock = open::lock(&path)?;
     let refused = |error| open::refused(&path, error);
     let mut connection = open::connect(&path, &bulk(open::writing(&options))).await?;
+    if let Some(place) = buckets::place(&mut connection).await.map_err(refused)? {
+        return Err(OpenError::OneOfSeveral { path, place });
+    }
     if is_unfinished(&mut connection).await.map_err(refused)? {
         clear(&mut connection).await.map_err(refused)?;
     } else if is_empty(&mut connection).await.map_err(refused)? {

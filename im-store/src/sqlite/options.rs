@@ -84,7 +84,7 @@ impl SqliteOptions {
     /// Dropping the future, and a crash, leave the database empty, or an unfinished copy. Repeating is harmless.
     ///
     /// # Errors
-    /// [`OpenError`], with [`OpenError::NotEmpty`] for a store that holds something.
+    /// [`OpenError`], with [`OpenError::NotEmpty`] for a store that holds something, and [`OpenError::OneOfSeveral`] for one of several databases, also if that is empty.
     pub async fn import(self) -> Result<SqliteImport, OpenError> {
         import::begin(self).await
     }

@@ -92,6 +92,11 @@ async fn does_not_open_alone_if_it_is_one_of_several(kind: Kind) {
     assert!(noted.iter().all(|member| *member == noted[0]), "{noted:?}");
     let refused = SqlStore::open(&*url).await;
     assert!(matches!(refused, Err(OpenError::OneOfSeveral(place)) if place == noted[0].place), "{refused:?}");
+    let refused = SqlOptions::new(&*url).import().await;
+    assert!(
+        matches!(refused, Err(OpenError::OneOfSeveral(_))),
+        "a whole store does not belong there: {refused:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -166,5 +166,10 @@ async fn one_of_several_databases_does_not_open_alone() {
     store.close().await;
     let refused = SqliteStore::open(&path).await;
     assert!(matches!(refused, Err(OpenError::OneOfSeveral { place: 2, .. })), "{refused:?}");
+    let refused = SqliteOptions::new(&path).import().await;
+    assert!(
+        matches!(refused, Err(OpenError::OneOfSeveral { place: 2, .. })),
+        "a whole store does not belong there: {refused:?}"
+    );
     SqliteOptions::new(&path).one_of_several().open().await.unwrap();
 }
