@@ -24,6 +24,8 @@ pub(crate) enum How {
     KilledBefore,
     /// The process ends after it is done.
     KilledAfter,
+    /// It waits before it is done, until it is let go on.
+    Stopped,
 }
 
 pub(crate) const EVERY_WAY: [How; 4] = [How::Refused, How::Unanswered, How::KilledBefore, How::KilledAfter];
@@ -40,37 +42,38 @@ pub(crate) struct Fault {
     calls: AtomicUsize,
     /// If there is one, it says what goes wrong, and how long calls take.
     chance: Option<Mutex<Chance>>,
-    /// Told when the process is to end.
+    /// Told when the process is to end, or waits.
     pub(crate) killed: Notify,
+    /// To be told when what waits is to go on.
+    pub(crate) go_on: Notify,
 }
 
 impl Fault {
     /// The call with this number goes wrong.
     pub(crate) fn at(call: usize, how: How) -> Arc<Self> {
         let set = Arc::new(AtomicBool::new(true));
-        Self::new(how, Some(call), 1, set)
+        Arc::new(Self::new(how, Some(call), 1, set))
     }
 
     /// Every call is refused as long as `set`.
     pub(crate) fn while_set(set: Arc<AtomicBool>) -> Arc<Self> {
-        Self::new(How::Refused, None, 1, set)
+        Arc::new(Self::new(How::Refused, None, 1, set))
     }
 
     /// One call in so many goes wrong.
     pub(crate) fn every(calls: usize, how: How) -> Arc<Self> {
-        Self::new(how, None, calls, Arc::new(AtomicBool::new(true)))
+        Arc::new(Self::new(how, None, calls, Arc::new(AtomicBool::new(true))))
     }
 
-    fn new(how: How, at: Option<usize>, every: usize, set: Arc<AtomicBool>) -> Arc<Self> {
-        let (calls, killed) = (AtomicUsize::new(0), Notify::new());
-        Arc::new(Self { how, at, every, set, calls, chance: None, killed })
+    fn new(how: How, at: Option<usize>, every: usize, set: Arc<AtomicBool>) -> Self {
+        let (calls, killed, go_on) = (AtomicUsize::new(0), Notify::new(), Notify::new());
+        Self { how, at, every, set, calls, chance: None, killed, go_on }
     }
 
     /// Calls take random times, and some fail before or after they are done.
     pub(crate) fn random(chance: Chance) -> Arc<Self> {
-        let (calls, killed, set) = (AtomicUsize::new(0), Notify::new(), Arc::default());
         let chance = Some(Mutex::new(chance));
-        Arc::new(Self { how: How::Refused, at: None, every: 1, set, calls, chance, killed })
+        Arc::new(Self { chance, ..Self::new(How::Refused, None, 1, Arc::default()) })
     }
 
     fn draw(&self, below: u64) -> Option<u64> {
@@ -123,6 +126,11 @@ impl Fault {
             Some(How::KilledAfter) => {
                 call.await;
                 self.end().await
+            }
+            Some(How::Stopped) => {
+                self.killed.notify_one();
+                self.go_on.notified().await;
+                Some(call.await)
             }
         }
     }

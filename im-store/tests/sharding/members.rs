@@ -1,13 +1,15 @@
 //! Lists of databases that are not those which keep the store: they do not open, and nothing is changed.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use im_core::memory::MemoryStore;
-use im_core::storage::{Bucket, Member, Shard, StoredMap, Timelines as _};
+use im_core::storage::{Bucket, Member, SetId, Shard, StoredMap, Timelines as _};
 use im_store::layer::sharding::{BucketMap, OpenError, ShardedStore};
 
 use crate::bench::{Databases as _, Memory, over};
+use crate::faulty::{EVERY_WAY, Fault, Faulty, How};
 use crate::load::RealTime;
 use crate::traffic::{batches, direct, user};
 
@@ -135,6 +137,128 @@ async fn servers_that_open_new_databases_at_once_agree() {
     let databases = [&empty(), &empty(), &empty()];
     let opened = futures::future::join_all((0..8).map(|_| open(&databases))).await;
     opened.into_iter().for_each(|opened| drop(opened.unwrap()));
-    let noted: Vec<Member> = noted(&databases).await.into_iter().flatten().collect();
-    assert!(noted.len() == 3 && noted.iter().all(|member| member.set == noted[0].set), "{noted:?}");
+    assert_one_set(&databases).await;
+}
+
+async fn assert_one_set(databases: &[&Arc<dyn Shard>]) {
+    let noted: Vec<Member> = noted(databases).await.into_iter().flatten().collect();
+    assert!(noted.iter().map(|member| usize::from(member.place)).eq(0..databases.len()), "{noted:?}");
+    assert!(noted.iter().all(|member| member.set == noted[0].set), "{noted:?}");
+}
+
+/// Three databases of which one holds somebody, whose map was stored before anybody noted which is which, or is not stored yet.
+async fn one_user(in_database: usize, has_map: bool) -> [Arc<dyn Shard>; 3] {
+    let (databases, map) = ([empty(), empty(), empty()], BucketMap::even(3).unwrap());
+    let mut names = (0..).map(|n| format!("user {n}"));
+    let name = names.find(|name| map.database_of(&user(name)) == in_database).unwrap();
+    databases[in_database].append(vec![direct(&name, &name, 1)]).await.remove(0).unwrap();
+    if has_map {
+        let first_map = StoredMap { version: 1, bytes: map.to_bytes() };
+        assert!(databases[0].put_bucket_map(first_map).await.unwrap());
+    }
+    databases
+}
+
+#[tokio::test]
+async fn a_database_that_comes_back_from_before_its_note_notes_it_again() {
+    let mut memory = Memory::new(3);
+    let before = memory.open().await;
+    for batch in batches() {
+        over(before.clone()).append(batch).await;
+    }
+    let first_map = StoredMap { version: 1, bytes: BucketMap::even(3).unwrap().to_bytes() };
+    assert!(before[0].put_bucket_map(first_map).await.unwrap());
+    for back in 0..3 {
+        let mut databases = memory.open().await;
+        open(&databases.iter().collect::<Vec<_>>()).await.unwrap();
+        databases[back] = before[back].clone();
+        let databases: Vec<_> = databases.iter().collect();
+        open(&databases).await.unwrap();
+        assert_one_set(&databases).await;
+    }
+}
+
+/// Opens databases, of which a call goes wrong. Whether it came.
+async fn open_once(databases: &[Arc<dyn Shard>], fault: Arc<Fault>) -> bool {
+    let faulty = |database: &Arc<dyn Shard>| Arc::new(Faulty::new(database.clone(), fault.clone())) as _;
+    let open = ShardedStore::open(databases.iter().map(faulty).collect(), RealTime::new());
+    tokio::select! {
+        opened = open => drop(opened),
+        () = fault.killed.notified() => {}
+    }
+    fault.came()
+}
+
+#[tokio::test]
+async fn an_opening_that_ends_anywhere_is_made_good_by_the_next() {
+    for (how, in_database, has_map) in
+        EVERY_WAY.into_iter().flat_map(|how| (0..3).flat_map(move |at| [(how, at, true), (how, at, false)]))
+    {
+        for call in 0.. {
+            let databases = one_user(in_database, has_map).await;
+            let came = open_once(&databases, Fault::at(call, how)).await;
+            let opened = open(&databases.each_ref()).await;
+            let context = format!("call {call}, {how:?}, in database {in_database}, has a map: {has_map}");
+            assert!(opened.is_ok(), "{context}: {opened:?}");
+            assert_one_set(&databases.each_ref()).await;
+            if !came {
+                assert!(call > 9, "{call} calls");
+                break;
+            }
+        }
+    }
+}
+
+/// Opens databases, and stops at a call until others have done something. `None` if the call did not come.
+async fn open_around<T>(
+    databases: &[&Arc<dyn Shard>],
+    call: usize,
+    meanwhile: impl Future<Output = T>,
+) -> Option<(Result<ShardedStore, OpenError>, T)> {
+    let fault = Fault::at(call, How::Stopped);
+    let faulty = |database: &&Arc<dyn Shard>| Arc::new(Faulty::new(Arc::clone(database), fault.clone())) as _;
+    let databases = databases.iter().map(faulty).collect();
+    let mut open = pin!(ShardedStore::open(databases, RealTime::new()));
+    tokio::select! {
+        _ = &mut open => return None,
+        () = fault.killed.notified() => {}
+    }
+    let done = meanwhile.await;
+    fault.go_on.notify_one();
+    Some((open.await, done))
+}
+
+#[tokio::test]
+async fn of_two_who_open_new_databases_in_two_orders_at_the_same_time_one_is_refused() {
+    for call in 0.. {
+        let [a, b] = [&empty(), &empty()];
+        let Some((late, early)) = open_around(&[b, a], call, open(&[a, b])).await else {
+            assert!(call > 6, "{call} calls");
+            break;
+        };
+        assert!(late.is_ok() != early.is_ok(), "call {call}: {late:?} and {early:?}");
+        let (used, other) = if early.is_ok() { ([a, b], [b, a]) } else { ([b, a], [a, b]) };
+        assert!(open(&used).await.is_ok() && open(&other).await.is_err(), "call {call}");
+    }
+}
+
+#[tokio::test]
+async fn who_opens_new_databases_while_others_begin_to_use_them_finds_none_missing() {
+    for call in 0.. {
+        let [a, b] = [&empty(), &empty()];
+        // Somebody was interrupted after the first note.
+        a.join(Member { set: SetId(7), place: 0 }).await.unwrap();
+        let used = async {
+            let store = open(&[a, b]).await.unwrap();
+            let mut names = (0..).map(|n| format!("user {n}"));
+            let name = names.find(|name| store.map().database_of(&user(name)) == 0).unwrap();
+            store.append(vec![direct(&name, &name, 1)]).await.remove(0).unwrap();
+        };
+        let Some((late, ())) = open_around(&[a, b], call, used).await else {
+            assert!(call > 6, "{call} calls");
+            break;
+        };
+        assert!(late.is_ok(), "call {call}: {late:?}");
+        assert_one_set(&[a, b]).await;
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use im_core::storage::{Bucket, BucketState, Member, SetId};
+use im_core::storage::{Bucket, BucketState, Member, SetId, StoreError};
 
 use super::follow::parse;
 use super::{BucketMap, OpenError, ShardedStore};
@@ -15,8 +15,33 @@ const SHOWN: usize = 1_024;
 const LOOKS: usize = 3;
 
 impl ShardedStore {
-    /// What every database has noted, if it fits the list.
+    /// What every database has noted, if it fits the list, and none holds what belongs elsewhere or lacks what belongs there.
     pub(super) async fn members(&self) -> Result<Vec<Option<Member>>, OpenError> {
+        let mut looks = 1;
+        loop {
+            match self.look().await {
+                Err(OpenError::Strangers(_)) if looks < LOOKS => looks += 1,
+                looked => return looked,
+            }
+        }
+    }
+
+    async fn look(&self) -> Result<Vec<Option<Member>>, OpenError> {
+        // Before the notes: others may be making the set, and who finds it made then finds all of them.
+        let has_map = self.has_map().await?;
+        let members = self.noted().await?;
+        if members.iter().any(Option::is_none) {
+            let is_made = has_map && members.first().is_some_and(Option::is_some);
+            self.look_for_strangers(&members, is_made).await?;
+        }
+        Ok(members)
+    }
+
+    async fn has_map(&self) -> Result<bool, StoreError> {
+        Ok(self.first("bucket_map")?.bucket_map().await?.is_some())
+    }
+
+    async fn noted(&self) -> Result<Vec<Option<Member>>, OpenError> {
         let mut members = Vec::new();
         for database in &self.databases {
             members.push(database.member().await?);
@@ -29,28 +54,20 @@ impl ShardedStore {
         if let Some((place, _)) = noted().find(|(_, member)| member.set != set) {
             return Err(OpenError::OtherSet(place));
         }
-        // A first one that came back from before it noted anything has its map.
-        if known > 0 && self.first("bucket_map")?.bucket_map().await?.is_none() {
+        if known > 0 && self.is_new_first().await? {
             return Err(OpenError::NoFirst(known));
         }
         Ok(members)
     }
 
-    /// Refuses a database that has noted nothing, if what it holds belongs elsewhere, or if it lacks what belongs there.
-    pub(super) async fn look_for_strangers(&self, members: &[Option<Member>]) -> Result<(), OpenError> {
-        if members.iter().all(Option::is_some) {
-            return Ok(());
-        }
-        let mut looks = 1;
-        loop {
-            match self.look(members).await {
-                Err(OpenError::Strangers(_)) if looks < LOOKS => looks += 1,
-                looked => return looked,
-            }
-        }
+    /// Whether the first database can be none that others were behind. One that came back from before it noted anything has its map; in a set that others are making now
+    /// it has noted its place by now.
+    async fn is_new_first(&self) -> Result<bool, StoreError> {
+        Ok(!self.has_map().await? && self.first("member")?.member().await?.is_none())
     }
 
-    async fn look(&self, members: &[Option<Member>]) -> Result<(), OpenError> {
+    /// Refuses a database that has noted nothing, if what it holds belongs elsewhere, or if it lacks what belongs there.
+    async fn look_for_strangers(&self, members: &[Option<Member>], is_made: bool) -> Result<(), OpenError> {
         let mut shown = Vec::new();
         for (database, member) in self.databases.iter().zip(members) {
             // Of those that are known it is enough to know whether they hold anything.
@@ -64,8 +81,8 @@ impl ShardedStore {
         if let Some(place) = new().find(is_strange) {
             return Err(OpenError::Strangers(place));
         }
-        // The first notes its place first: if it has and others have not, the first opening ended there, or these have come since.
-        let is_in_use = members.first().is_some_and(Option::is_some) && !shown.iter().all(Vec::is_empty);
+        // A set that is made has noted all places. What has not has come since, and has no buckets yet; or it is not the one that was here.
+        let is_in_use = is_made && !shown.iter().all(Vec::is_empty);
         let has_buckets = |place: &usize| Bucket::all().any(|bucket| map.database(bucket) == *place);
         match new().find(|place| is_in_use && shown[*place].is_empty() && has_buckets(place)) {
             Some(place) => Err(OpenError::Missing(place)),
@@ -89,10 +106,11 @@ impl ShardedStore {
         Ok(map)
     }
 
-    /// Has every database note its place, that has not yet. If several servers do it at once, the first database decides which set it is.
+    /// Has every database note its place, that has not yet. If several servers do it at once, the first that is asked decides which set it is.
     pub(super) async fn note_members(&self, members: &[Option<Member>]) -> Result<(), OpenError> {
-        let mut set = members.iter().flatten().map(|member| member.set).next().unwrap_or_else(draw);
-        for (place, member) in members.iter().enumerate() {
+        let known = members.iter().flatten().map(|member| member.set).next();
+        let (mut set, mut is_decided) = (known.unwrap_or_else(draw), known.is_some());
+        for (place, member) in self.in_turn(members).await? {
             if member.is_some() {
                 continue;
             }
@@ -101,12 +119,25 @@ impl ShardedStore {
             if noted.place != member.place {
                 return Err(OpenError::WrongPlace(place, noted.place.into()));
             }
-            if place > 0 && noted.set != set {
+            if is_decided && noted.set != set {
                 return Err(OpenError::OtherSet(place));
             }
-            set = noted.set;
+            (set, is_decided) = (noted.set, true);
         }
         Ok(())
+    }
+
+    /// The first database notes its place first, and the map is stored after all others have. One that has its map already notes its place last. So a set whose first
+    /// database has both is made, and whoever began to make one and did not come to the end is told from whoever names a wrong database.
+    async fn in_turn<'m>(
+        &self,
+        members: &'m [Option<Member>],
+    ) -> Result<Vec<(usize, &'m Option<Member>)>, StoreError> {
+        let mut turns: Vec<_> = members.iter().enumerate().collect();
+        if self.has_map().await? {
+            turns.rotate_left(1);
+        }
+        Ok(turns)
     }
 }
 

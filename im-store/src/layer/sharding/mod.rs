@@ -122,7 +122,8 @@ impl ShardedStore {
     /// [fixed map](Self::new) keep none: open them once without new ones, so that the even map is that of what they hold, before the list grows.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves the even map stored or not, and each move whose mover died completed or not. Repeating is harmless.
+    /// Dropping the future leaves each place noted or not, the even map stored or not, and each move whose mover died completed or not. Repeating with the same list
+    /// makes good what is missing.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -136,11 +137,10 @@ impl ShardedStore {
             }
         }
         let members = store.members().await?;
-        store.look_for_strangers(&members).await?;
+        store.note_members(&members).await?;
         let map = store.stored_map().await?;
         store.map = RwLock::new(Arc::new(map));
         store.refresh().await?;
-        store.note_members(&members).await?;
         Ok(store)
     }
 
