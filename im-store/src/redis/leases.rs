@@ -17,7 +17,21 @@ const FRESH: Duration = Duration::from_millis(500);
 /// Which nodes live, read anew when it is old.
 #[derive(Default)]
 pub(super) struct Leases {
-    read: Mutex<Option<Arc<Living>>>,
+    last: Mutex<Option<Reading>>,
+}
+
+/// What Redis said last, or why it said nothing.
+struct Reading {
+    began: Instant,
+    answer: RedisResult<Arc<Living>>,
+}
+
+impl Reading {
+    /// Whether it answers who came then. Those who came before it began and waited take what it brought, also a failure: a Redis that takes longer than an answer stays
+    /// fresh would let them wait for one reading each.
+    fn serves(&self, came: Instant) -> bool {
+        self.began >= came || (self.answer.is_ok() && self.began.elapsed() < FRESH)
+    }
 }
 
 /// The nodes that lived at a moment.
@@ -30,18 +44,20 @@ pub(super) struct Living {
 
 impl Leases {
     pub(super) async fn living(&self, redis: &Redis) -> RedisResult<Arc<Living>> {
-        let mut read = self.read.lock().await;
-        if let Some(living) = read.as_ref().filter(|living| living.at.elapsed() < FRESH) {
-            return Ok(living.clone());
+        let came = Instant::now();
+        let mut last = self.last.lock().await;
+        if let Some(last) = last.as_ref().filter(|last| last.serves(came)) {
+            return last.answer.clone();
         }
-        let living = Arc::new(Living::read(redis).await?);
-        *read = Some(living.clone());
-        Ok(living)
+        let began = Instant::now();
+        let answer = Living::read(redis).await.map(Arc::new);
+        *last = Some(Reading { began, answer: answer.clone() });
+        answer
     }
 
     /// A lease of this process' own has changed.
     pub(super) async fn forget(&self) {
-        *self.read.lock().await = None;
+        *self.last.lock().await = None;
     }
 }
 

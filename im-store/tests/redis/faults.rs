@@ -1,5 +1,6 @@
 //! What callers see of a Redis that is killed, stalls or fails over.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -9,6 +10,8 @@ use im_core::session::KickReason;
 use im_core::time::Timestamp;
 use im_store::redis::{RedisBus, RedisOptions, RedisRoutes};
 use im_test_servers::{Proxy, Redis, RedisSentinel};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::Bench;
 
@@ -95,6 +98,41 @@ async fn a_stalled_redis_is_unavailable_within_the_deadline() {
         proxy.heal();
         assert_eq!(answers(&routes).await, [1]);
     }
+}
+
+/// A way to a Redis on which answers take so long, whatever they are; its port.
+async fn slow_way(port: u16, pause: Duration) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let own = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+            let ((mut asks, mut hears), (mut answers, mut is_asked)) =
+                (client.into_split(), server.into_split());
+            tokio::spawn(async move { tokio::io::copy(&mut asks, &mut is_asked).await });
+            tokio::spawn(async move {
+                let mut buffer = vec![0; 1 << 16];
+                while let Ok(read @ 1..) = answers.read(&mut buffer).await {
+                    tokio::time::sleep(pause).await;
+                    hears.write_all(&buffer[..read]).await.unwrap();
+                }
+            });
+        }
+    });
+    own
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_who_ask_a_slow_redis_do_not_wait_one_after_the_other() {
+    let server = Redis::start();
+    // What is known of the nodes is old by the time it comes.
+    let port = slow_way(server.port(), Duration::from_millis(600)).await;
+    let redis = RedisOptions::new(format!("redis://127.0.0.1:{port}")).open().await.unwrap();
+    let routes = RedisRoutes::new(redis);
+    let asked = Instant::now();
+    let found = futures::future::join_all((0..50).map(|_| conns(&routes))).await;
+    assert!(found.iter().all(|found| found.as_ref().is_ok_and(Vec::is_empty)), "{found:?}");
+    assert!(asked.elapsed() < 4 * LONGEST, "it took {:?}", asked.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
