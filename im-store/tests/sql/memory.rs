@@ -370,3 +370,30 @@ async fn an_append_in_mariadb_that_waits_for_a_known_user_sees_the_fence_that_co
 async fn an_append_in_postgresql_that_waits_for_a_known_user_sees_the_fence_that_comes_meanwhile() {
     fenced_meanwhile(Kind::Postgres).await;
 }
+
+/// More owners than one statement takes, of whom only the last is not as he was left.
+async fn many(kind: Kind) {
+    let url = database(kind, "many");
+    let (store, other) = (SqlStore::open(&*url).await.unwrap(), SqlStore::open(&*url).await.unwrap());
+    let name = |number: i64| format!("user {number:03}");
+    let batch =
+        |msgid| (0..150).map(move |n| direct(&name(2 * n), &name(2 * n + 1), msgid + n, 50)).collect();
+    for round in 0..3 {
+        store.append(batch(1_000 * round + 1)).await.into_iter().for_each(|placed| drop(placed.unwrap()));
+    }
+    other.append(vec![direct(&name(299), &name(299), 900, 50)]).await.remove(0).unwrap();
+    let placed = store.append(batch(3_001)).await.into_iter().map(Result::unwrap);
+    let versions: Vec<_> = placed.map(|placed| (placed.home.0, placed.copy.unwrap().0)).collect();
+    let expected: Vec<_> = (0..150).map(|n| (4, if n == 149 { 5 } else { 4 })).collect();
+    assert_eq!(versions, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_known_users_of_mariadb_none_gets_a_message_before_the_last_is_asked_for() {
+    many(Kind::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_known_users_of_postgresql_none_gets_a_message_before_the_last_is_asked_for() {
+    many(Kind::Postgres).await;
+}
