@@ -74,6 +74,15 @@ async fn a_list_without_its_first_or_a_middle_database_is_refused() {
 }
 
 #[tokio::test]
+async fn an_empty_database_in_the_place_of_another_is_refused_before_anybody_uses_them() {
+    let [a, b, c] = [&empty(), &empty(), &empty()];
+    open(&[a, b, c]).await.unwrap();
+    let refused = open(&[a, &empty(), c]).await;
+    assert!(matches!(refused, Err(OpenError::Missing(1))), "two would keep the same users: {refused:?}");
+    open(&[a, b, c]).await.unwrap();
+}
+
+#[tokio::test]
 async fn databases_of_two_stores_are_refused() {
     let ([a, b, _], [_, _, c]) = (&three(true).await, &three(true).await);
     let refused = open(&[a, b, c]).await;

@@ -3,6 +3,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
+use im_core::message::TimelineId;
 use im_core::storage::{Bucket, BucketState, Member, SetId, StoreError};
 
 use super::follow::parse;
@@ -11,7 +12,7 @@ use super::{BucketMap, OpenError, ShardedStore};
 /// Timelines that a database shows. One that is not at its place has few that belong there, unless it has few at all.
 const SHOWN: usize = 1_024;
 
-/// Buckets may move between two looks. So often is looked.
+/// Buckets may move, and others may note places, between two questions. So often is looked.
 const LOOKS: usize = 3;
 
 impl ShardedStore {
@@ -20,7 +21,7 @@ impl ShardedStore {
         let mut looks = 1;
         loop {
             match self.look().await {
-                Err(OpenError::Strangers(_)) if looks < LOOKS => looks += 1,
+                Err(OpenError::Strangers(_) | OpenError::Missing(_)) if looks < LOOKS => looks += 1,
                 looked => return looked,
             }
         }
@@ -68,24 +69,20 @@ impl ShardedStore {
 
     /// Refuses a database that has noted nothing, if what it holds belongs elsewhere, or if it lacks what belongs there.
     async fn look_for_strangers(&self, members: &[Option<Member>], is_made: bool) -> Result<(), OpenError> {
-        let mut shown = Vec::new();
-        for (database, member) in self.databases.iter().zip(members) {
-            // Of those that are known it is enough to know whether they hold anything.
-            let limit = if member.is_none() { SHOWN } else { 1 };
-            shown.push(database.some_timelines(limit).await?);
+        let mut new = Vec::new();
+        for (place, _) in members.iter().enumerate().filter(|(_, member)| member.is_none()) {
+            new.push((place, self.databases[place].some_timelines(SHOWN).await?));
         }
         let map = self.map_to_be().await?;
-        let new = || (0..).zip(members).filter(|(_, member)| member.is_none()).map(|(place, _)| place);
         let is_strange =
-            |place: &usize| shown[*place].iter().any(|timeline| map.database_of(timeline) != *place);
-        if let Some(place) = new().find(is_strange) {
-            return Err(OpenError::Strangers(place));
+            |place, shown: &[TimelineId]| shown.iter().any(|timeline| map.database_of(timeline) != place);
+        if let Some((place, _)) = new.iter().find(|(place, shown)| is_strange(*place, shown)) {
+            return Err(OpenError::Strangers(*place));
         }
         // A set that is made has noted all places. What has not has come since, and has no buckets yet; or it is not the one that was here.
-        let is_in_use = is_made && !shown.iter().all(Vec::is_empty);
-        let has_buckets = |place: &usize| Bucket::all().any(|bucket| map.database(bucket) == *place);
-        match new().find(|place| is_in_use && shown[*place].is_empty() && has_buckets(place)) {
-            Some(place) => Err(OpenError::Missing(place)),
+        let has_buckets = |place| Bucket::all().any(|bucket| map.database(bucket) == place);
+        match new.iter().find(|(place, shown)| is_made && shown.is_empty() && has_buckets(*place)) {
+            Some((place, _)) => Err(OpenError::Missing(*place)),
             None => Ok(()),
         }
     }

@@ -101,9 +101,9 @@ pub enum OpenError {
          open it first in a list of its own, then add the others and move buckets to them"
     )]
     Strangers(usize),
-    /// The database with this place in the list is new, and the map says that it has users already.
+    /// The database with this place in the list is new and empty, and by the map another one has been at its place.
     #[error(
-        "database {0} is empty, and has never been the one with this place, which has users: look whether it is the right one"
+        "database {0} is empty, and has never been the one with this place, where the map keeps users: look whether it is the right one"
     )]
     Missing(usize),
     /// A database failed.
