@@ -62,7 +62,7 @@ async fn dropped(kind: Kind) {
         tasks.spawn(traffic.clone().write(hasty.clone(), writer));
     }
     tasks.spawn(traffic.clone().watch(hasty, user("user 0")));
-    traffic.go_on_for(600).await;
+    traffic.go_on_for(300).await;
     traffic.end();
     tasks.join_all().await;
     traffic.audit(&*store).await;
