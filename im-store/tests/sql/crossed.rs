@@ -70,19 +70,23 @@ async fn a_send_that_comes_to_several_servers_of_postgresql_is_stored_once() {
     resent_everywhere(Kind::Postgres).await;
 }
 
-/// Another program, in a transaction.
+/// Another program.
 pub(crate) enum Other {
     MySql(MySqlConnection),
     Postgres(PgConnection),
 }
 
 impl Other {
-    pub(crate) async fn enter(kind: Kind, url: &str) -> Self {
-        let mut other = match kind {
+    pub(crate) async fn connect(kind: Kind, url: &str) -> Self {
+        match kind {
             Kind::MySql => Self::MySql(MySqlConnection::connect(url).await.unwrap()),
             Kind::Postgres => Self::Postgres(PgConnection::connect(url).await.unwrap()),
-        };
-        // What it has written makes it the one that a database lets win.
+        }
+    }
+
+    /// Begins a transaction. What it has written makes it the one that a database lets win.
+    pub(crate) async fn enter(kind: Kind, url: &str) -> Self {
+        let mut other = Self::connect(kind, url).await;
         other.run("CREATE TABLE heavy (id BIGINT PRIMARY KEY)").await;
         other.run("BEGIN").await;
         for row in 0..100 {

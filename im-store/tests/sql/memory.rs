@@ -7,7 +7,6 @@ use im_core::id::{GroupId, MsgId, Version};
 use im_core::message::{Target, TimelineId};
 use im_core::storage::{Bucket, Buckets as _, Head, Post, Store, StoreErrorKind, Timelines as _};
 use im_store::sql::SqlStore;
-use sqlx::{AssertSqlSafe, Connection, MySqlConnection, PgConnection};
 
 use crate::bench::{Kind, database};
 use crate::crossed::Other;
@@ -29,33 +28,10 @@ async fn append(store: &dyn Store, msgid: i64) -> i64 {
     placed.home.0
 }
 
-/// A connection that nobody of ours knows of.
-enum Raw {
-    MySql(MySqlConnection),
-    Postgres(PgConnection),
-}
-
-impl Raw {
-    async fn connect(kind: Kind, url: &str) -> Self {
-        match kind {
-            Kind::MySql => Self::MySql(MySqlConnection::connect(url).await.unwrap()),
-            Kind::Postgres => Self::Postgres(PgConnection::connect(url).await.unwrap()),
-        }
-    }
-
-    async fn run(&mut self, text: &str) {
-        let text = sqlx::raw_sql(AssertSqlSafe(text.to_owned()));
-        match self {
-            Self::MySql(connection) => drop(text.execute(connection).await.unwrap()),
-            Self::Postgres(connection) => drop(text.execute(connection).await.unwrap()),
-        }
-    }
-}
-
 async fn run(kind: Kind, url: &str, texts: &[&str]) {
-    let mut connection = Raw::connect(kind, url).await;
+    let mut other = Other::connect(kind, url).await;
     for text in texts {
-        connection.run(text).await;
+        other.run(text).await;
     }
 }
 
@@ -190,20 +166,16 @@ async fn overtaken(kind: Kind) {
         i64::MAX,
         Bucket::of(&user("bob")).number()
     );
-    let [begin, locks] = match kind {
-        Kind::MySql => ["BEGIN", "DO 0"],
-        Kind::Postgres => ["BEGIN", "LOCK TABLE bucket_map IN EXCLUSIVE MODE"],
-    };
-    let mut changer = Raw::connect(kind, &url).await;
-    for text in [begin, locks, &fence] {
-        changer.run(text).await;
+    let mut changer = Other::enter(kind, &url).await;
+    if let Kind::Postgres = kind {
+        changer.run("LOCK TABLE bucket_map IN EXCLUSIVE MODE").await;
     }
+    changer.run(&fence).await;
     let append = tokio::spawn({
         let store = store.clone();
         async move { store.append(vec![direct("alice", "bob", 4, 50)]).await.remove(0) }
     });
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert!(!append.is_finished(), "it waits");
+    changer.until_one_waits().await;
     changer.run("COMMIT").await;
     assert_eq!(append.await.unwrap().unwrap_err().kind(), StoreErrorKind::Moved);
     assert_eq!(entries(&*store, "alice").await.len(), 3);
