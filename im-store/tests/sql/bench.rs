@@ -89,7 +89,7 @@ impl SqlBench {
     }
 
     fn options(&self) -> SqlOptions {
-        SqlOptions::new(&self.url).connections(4).lock_timeout(Duration::from_millis(250))
+        SqlOptions::new(&self.url).connections(4).lock_timeout(Duration::from_secs(1))
     }
 
     async fn close(&self) {
