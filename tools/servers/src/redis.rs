@@ -136,14 +136,6 @@ impl Redis {
     }
 }
 
-impl Drop for Redis {
-    fn drop(&mut self) {
-        if let Some(process) = self.own.as_ref().and_then(Own::take) {
-            process.kill();
-        }
-    }
-}
-
 impl Own {
     fn take(&self) -> Option<Process> {
         self.process.lock().unwrap_or_else(PoisonError::into_inner).take()
