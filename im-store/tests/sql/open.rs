@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use im_core::storage::{Buckets, Member, SetId, StoredMap};
 use im_store::sql::{OpenError, SqlOptions, SqlStore};
 use im_test_servers::{MariaDb, Postgres};
-use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::bench::{Kind, database};
+use super::crossed::Other;
 
 /// The URL of a new user who may make no tables.
 fn guest(kind: Kind, url: &str) -> String {
@@ -114,13 +115,11 @@ async fn one_of_several_databases_of_postgresql_does_not_open_alone() {
 async fn a_step_of_the_schema_of_mariadb_that_was_cut_off_is_taken_again() {
     let url = database(Kind::MySql, "cut_off");
     SqlStore::open(&*url).await.unwrap().close().await;
-    let mut connection = MySqlConnection::connect(&url).await.unwrap();
-    connection.execute("DROP TABLE member").await.unwrap();
+    let mut other = Other::connect(Kind::MySql, &url).await;
+    other.run("DROP TABLE member").await;
     for step in (1..=5).rev() {
-        let begun = format!("UPDATE _sqlx_migrations SET success = (version < {step})");
-        connection.execute(AssertSqlSafe(begun)).await.unwrap();
-        let later = format!("DELETE FROM _sqlx_migrations WHERE version > {step}");
-        connection.execute(AssertSqlSafe(later)).await.unwrap();
+        other.run(&format!("UPDATE _sqlx_migrations SET success = (version < {step})")).await;
+        other.run(&format!("DELETE FROM _sqlx_migrations WHERE version > {step}")).await;
         let store = SqlStore::open(&*url).await.unwrap();
         assert_eq!(store.member().await.unwrap(), None);
         store.close().await;
@@ -131,16 +130,7 @@ async fn a_step_of_the_schema_of_mariadb_that_was_cut_off_is_taken_again() {
 async fn tables_of_somebody_else_are_told() {
     for (kind, made) in [(Kind::MySql, "messages"), (Kind::Postgres, "owners")] {
         let url = database(kind, "foreign");
-        let table = format!("CREATE TABLE {made} (x BIGINT)");
-        match kind {
-            Kind::MySql => {
-                MySqlConnection::connect(&url).await.unwrap().execute(AssertSqlSafe(table)).await.map(drop)
-            }
-            Kind::Postgres => {
-                PgConnection::connect(&url).await.unwrap().execute(AssertSqlSafe(table)).await.map(drop)
-            }
-        }
-        .unwrap();
+        Other::connect(kind, &url).await.run(&format!("CREATE TABLE {made} (x BIGINT)")).await;
         let refused = SqlStore::open(&*url).await.unwrap_err();
         assert!(matches!(refused, OpenError::Damaged(_)), "{refused:?}");
     }
