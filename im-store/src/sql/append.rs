@@ -261,7 +261,7 @@ static HEADS_AFTER: Insert = Insert::new(
 );
 
 /// A plan's rows, if its owners are as they were left.
-static ALL_AFTER: Together = Together::new([&MESSAGES, &ENTRIES, &CONVERSATIONS, &OUTBOX, &HEADS_AFTER]);
+static ALL_AFTER: Together = Together::alone([&MESSAGES, &ENTRIES, &CONVERSATIONS, &OUTBOX, &HEADS_AFTER]);
 
 /// In the order of names, in which everybody locks them.
 fn heads_after(plan: &Plan, owners: &HashMap<TimelineId, KnownOwner>) -> Vec<Column> {

@@ -428,8 +428,8 @@ impl Session {
             }
             #[cfg(feature = "postgres")]
             Link::Postgres(connection) => {
-                let text = statement.postgres_alone(filled(&tables));
-                let stored = bind_tables(text, tables).execute(&mut **connection).await;
+                let query = bind_tables(statement.postgres(filled(&tables)), tables);
+                let stored = query.execute(&mut **connection).await;
                 let stored = stored.map(drop).map_err(|error| match Fault::from(error) {
                     fault if fault.is_bad_number() => Fault::Stale,
                     fault => fault,

@@ -111,7 +111,11 @@ impl Insert {
 #[derive(Debug)]
 pub(super) struct Together {
     pub(super) inserts: [&'static Insert; TABLES],
+    /// Whether it is a transaction of its own.
+    #[cfg(feature = "postgres")]
+    is_alone: bool,
     /// By which of them have rows, as bits.
+    #[cfg(feature = "postgres")]
     postgres: [OnceLock<String>; 1 << TABLES],
 }
 
@@ -120,43 +124,66 @@ pub(super) const TABLES: usize = 5;
 
 impl Together {
     pub(super) const fn new(inserts: [&'static Insert; TABLES]) -> Self {
-        Self { inserts, postgres: [const { OnceLock::new() }; 1 << TABLES] }
+        Self::of(inserts, false)
     }
 
-    /// For the tables that have rows.
+    /// A transaction of its own, which in PostgreSQL fails unless the last insert returns a number for each of its rows, and none below 0.
+    pub(super) const fn alone(inserts: [&'static Insert; TABLES]) -> Self {
+        Self::of(inserts, true)
+    }
+
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(unused_variables, reason = "MySQL takes a statement a table")
+    )]
+    const fn of(inserts: [&'static Insert; TABLES], is_alone: bool) -> Self {
+        Self {
+            inserts,
+            #[cfg(feature = "postgres")]
+            is_alone,
+            #[cfg(feature = "postgres")]
+            postgres: [const { OnceLock::new() }; 1 << TABLES],
+        }
+    }
+
+    /// For the tables that have rows; in a statement that is alone the last one has.
     #[cfg(feature = "postgres")]
     pub(super) fn postgres(&'static self, filled: [bool; TABLES]) -> &'static str {
-        self.postgres[bits(filled)].get_or_init(|| {
-            let mut parts = self.parts(filled, |insert, first| insert.postgres_from(first));
-            let last = parts.pop().unwrap_or_default();
-            match parts.is_empty() {
-                true => last,
-                false => format!("WITH {} {last}", parts_of_with(&parts)),
-            }
-        })
+        let bits = filled.iter().rev().fold(0, |bits, filled| bits << 1 | usize::from(*filled));
+        self.postgres[bits]
+            .get_or_init(|| if self.is_alone { self.in_own(filled) } else { self.in_another(filled) })
     }
 
-    /// The same, as a transaction of its own, which fails unless the last insert returns a number for each of its rows, and none below 0. Nobody changes buckets until it ends:
-    /// it has a share of the lock of `bucket_map`, of which it locks no row. PostgreSQL takes the locks of a statement's tables before it looks which rows there are.
+    /// In a transaction that has begun.
+    #[cfg(feature = "postgres")]
+    fn in_another(&'static self, filled: [bool; TABLES]) -> String {
+        let mut parts = self.parts(filled, |insert, first| insert.postgres_from(first));
+        let last = parts.pop().unwrap_or_default();
+        match parts.is_empty() {
+            true => last,
+            false => format!("WITH {} {last}", parts_of_with(&parts)),
+        }
+    }
+
+    /// As a transaction. Nobody changes buckets until it ends: it has a share of the lock of `bucket_map`, of which it locks no row. PostgreSQL takes the locks of a
+    /// statement's tables before it looks which rows there are.
     ///
     /// Outside of another transaction nobody tells PostgreSQL to keep the plan of a statement with arrays. It keeps it if it cannot know how long they are, as those of a `SELECT`.
     #[cfg(feature = "postgres")]
-    pub(super) fn postgres_alone(&'static self, filled: [bool; TABLES]) -> &'static str {
-        self.postgres[bits(filled)].get_or_init(|| {
-            let mut last = 1;
-            let parts = self.parts(filled, |insert, first| {
-                last = first;
-                let others = arrays(first + 1, insert.columns.len() - 1);
-                insert.postgres_of(&format!("(SELECT ${first}), {others}"))
-            });
-            format!(
-                "WITH {with} SELECT CASE WHEN COUNT(*) FILTER (WHERE i.bucket >= 0) = CARDINALITY((SELECT ${last})) THEN 0 \
-                 ELSE CAST(CONCAT('{STALE}, owners as they were left: ', COUNT(*)) AS BIGINT) END FROM i{number} i \
-                 WHERE NOT EXISTS (SELECT 1 FROM bucket_map m WHERE m.id < 0 FOR KEY SHARE)",
-                with = parts_of_with(&parts),
-                number = parts.len() - 1,
-            )
-        })
+    fn in_own(&'static self, filled: [bool; TABLES]) -> String {
+        let mut last = 1;
+        let parts = self.parts(filled, |insert, first| {
+            last = first;
+            let arrays = arrays(first, insert.columns.len());
+            insert.postgres_of(&arrays.replacen(&format!("${first}"), &format!("(SELECT ${first})"), 1))
+        });
+        format!(
+            "WITH {with} SELECT CASE WHEN COUNT(*) FILTER (WHERE i.bucket >= 0) = CARDINALITY((SELECT ${last})) THEN 0 \
+             ELSE CAST(CONCAT('{STALE}, owners as they were left: ', COUNT(*)) AS BIGINT) END FROM i{number} i \
+             WHERE NOT EXISTS (SELECT 1 FROM bucket_map m WHERE m.id < 0 FOR KEY SHARE)",
+            with = parts_of_with(&parts),
+            number = parts.len() - 1,
+        )
     }
 
     /// What `part` makes of each insert that has rows and of the number of its first array.
@@ -178,14 +205,9 @@ impl Together {
     }
 }
 
-/// What PostgreSQL's log says of a transaction that [`Together::postgres_alone`] makes fail.
+/// What PostgreSQL's log says where a statement that is alone fails.
 #[cfg(feature = "postgres")]
 const STALE: &str = "others have written, and the server that wrote last asks again";
-
-#[cfg(feature = "postgres")]
-fn bits(filled: [bool; TABLES]) -> usize {
-    filled.iter().rev().fold(0, |bits, filled| bits << 1 | usize::from(*filled))
-}
 
 #[cfg(feature = "postgres")]
 fn parts_of_with(parts: &[String]) -> String {
@@ -315,6 +337,13 @@ mod tests {
              i1 AS (INSERT INTO o (c) SELECT * FROM UNNEST($3) ) INSERT INTO o (c) SELECT * FROM UNNEST($4) "
         );
         assert_eq!(TOGETHER.postgres([true, false, false, false, false]), INSERT.postgres());
+        static ALONE: Together = Together::alone([&OTHER, &OTHER, &OTHER, &OTHER, &INSERT]);
+        let alone = ALONE.postgres([true, false, false, false, true]);
+        assert!(
+            alone.contains("i1 AS (INSERT INTO t (a, b) SELECT * FROM UNNEST((SELECT $2), $3) Y)"),
+            "{alone}"
+        );
+        assert!(alone.contains("CARDINALITY((SELECT $2))") && alone.contains("FROM i1 i"), "{alone}");
         static TEXT: Text = Text::new("SELECT ? + ?");
         assert_eq!((TEXT.mysql(), TEXT.postgres()), ("SELECT ? + ?", "SELECT $1 + $2"));
     }
