@@ -1,10 +1,12 @@
 //! A standalone instant-messaging server: one process, one data directory, nothing to install.
 
+mod built;
 mod cli;
 mod descriptors;
 mod elsewhere;
 mod logging;
 mod output;
+mod routes;
 mod secret;
 mod serve;
 mod settings;

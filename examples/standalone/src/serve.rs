@@ -3,14 +3,13 @@ use std::sync::Arc;
 
 use im_core::logic::Policy;
 use im_core::session::SessionLimits;
-use im_store::redis::{Redis, RedisBus, RedisError, RedisOptions, RedisRoutes};
 use im_transport::gate::GateLimits;
 use im_transport::jwt::JwtAuthenticator;
 use im_transport::{Server, ServerError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::settings::Settings;
-use crate::{descriptors, output, secret};
+use crate::{descriptors, output, routes, secret};
 
 /// The library's error knows neither the name nor how it is given.
 #[derive(Debug, thiserror::Error)]
@@ -20,22 +19,13 @@ use crate::{descriptors, output, secret};
 )]
 struct NameTaken(String);
 
-/// The library's error does not know what it is about here.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot use what --routes or IM_ROUTES names")]
-struct RoutesError(#[source] RedisError);
-
 /// Runs the server until a signal or a failure ends it.
 #[tokio::main]
 pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let mut signals = Signals::new()?;
     let secret = secret::load_or_create(&settings.data)?;
-    let mut builder = Server::builder();
     // First: it is known at once whether it can be reached, and a big store opens for long.
-    if let Some(redis) = redis(settings).await? {
-        builder =
-            builder.routes(Arc::new(RedisRoutes::new(redis.clone()))).bus(Arc::new(RedisBus::new(redis)));
-    }
+    let builder = routes::join(Server::builder(), settings).await?;
     let location = settings.location();
     tracing::info!(store = %location, "opens");
     let mut store = location.serve().await?;
@@ -71,18 +61,6 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
         Some(failure) => Err(failure.into()),
         None => Ok(stopped?),
     }
-}
-
-/// Where routes are kept, if that is not this process.
-async fn redis(settings: &Settings) -> Result<Option<Redis>, RoutesError> {
-    let Some(url) = &settings.routes else { return Ok(None) };
-    if settings.is_nameless() {
-        tracing::warn!(
-            node = settings.node(),
-            "has the name of every server that is given none, of which only one can run: give each its --node"
-        );
-    }
-    Ok(Some(RedisOptions::new(url).open().await.map_err(RoutesError)?))
 }
 
 fn policy(settings: &Settings) -> Policy {

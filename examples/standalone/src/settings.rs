@@ -6,12 +6,11 @@ use std::time::Duration;
 use figment::Figment;
 use figment::providers::{Format as _, Serialized, Toml};
 use im_core::router::KickPolicy;
-use im_store::redis::RedisOptions;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::Flags;
 use crate::store::Location;
-use crate::{elsewhere, output};
+use crate::{elsewhere, output, routes};
 
 /// Bytes of a server's name: every store takes as many.
 const MAX_NODE: usize = 64;
@@ -83,12 +82,12 @@ impl Settings {
     }
 
     fn check(mut self) -> Result<Self, SettingsError> {
-        if let Some(routes) = &mut self.routes {
+        if let Some(url) = &mut self.routes {
             let found =
-                elsewhere::find(routes).map_err(|failure| wrong("routes", output::with_causes(&failure)))?;
+                elsewhere::find(url).map_err(|failure| wrong("routes", output::with_causes(&failure)))?;
             let found = found.into_owned();
-            RedisOptions::new(&found).check().map_err(|failure| wrong("routes", failure.to_string()))?;
-            *routes = found;
+            routes::check(&found).map_err(|why| wrong("routes", why))?;
+            *url = found;
         }
         let port = self.tcp.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
         if !matches!(port, Some((host, Ok(_))) if !host.is_empty()) {

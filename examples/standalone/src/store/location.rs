@@ -13,6 +13,7 @@ use im_store::sql::{SqlOptions, SqlStore};
 use im_store::sqlite::{SqliteOptions, SqliteStore};
 use serde::{Deserialize, Serialize};
 
+use crate::built::{self, NotBuilt};
 use crate::elsewhere::{self, ElsewhereError};
 use crate::output;
 
@@ -43,6 +44,8 @@ pub(crate) enum NoSuchLocation {
     Unknown,
     #[error(transparent)]
     Elsewhere(#[from] ElsewhereError),
+    #[error(transparent)]
+    NotBuilt(#[from] NotBuilt),
 }
 
 /// Why a store was not opened.
@@ -76,7 +79,10 @@ impl FromStr for Location {
             Some(("log", dir)) if !dir.is_empty() => Ok(Self::Log(dir.into())),
             Some(("sharded", file)) if !file.is_empty() => Ok(Self::Sharded(file.into())),
             Some(("sqlite", file)) if !file.is_empty() => Ok(Self::Sqlite(file.into())),
-            Some(("mysql" | "mariadb" | "postgres" | "postgresql", rest)) if rest.starts_with("//") => {
+            Some((scheme @ ("mysql" | "mariadb" | "postgres" | "postgresql"), rest))
+                if rest.starts_with("//") =>
+            {
+                built::database(scheme)?;
                 Ok(Self::Sql(found.into_owned()))
             }
             _ => Err(NoSuchLocation::Unknown),
@@ -362,7 +368,7 @@ impl Opened {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "mysql", feature = "postgres"))]
 mod tests {
     use super::*;
 

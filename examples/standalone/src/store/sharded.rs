@@ -135,7 +135,7 @@ fn named(wrong: &figment::Error) -> (String, String) {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "mysql", feature = "postgres"))]
 mod tests {
     use super::*;
 
