@@ -54,7 +54,7 @@ mod nowhere {
     }
 
     /// The settings name no routes: they would have been refused.
-    #[allow(clippy::unused_async)]
+
     pub(crate) async fn join(
         builder: ServerBuilder,
         _settings: &Settings,

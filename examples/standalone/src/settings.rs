@@ -123,6 +123,7 @@ impl Settings {
     }
 
     /// Whether the name is that of every server which was given none.
+    #[cfg(feature = "redis")]
     pub(crate) fn is_nameless(&self) -> bool {
         self.node.is_none()
     }

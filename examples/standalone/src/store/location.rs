@@ -9,7 +9,8 @@ use std::time::Duration;
 use clap::builder::TypedValueParser;
 use im_core::storage::{Exportable, Import, Shard, Store};
 use im_store::log::{LogOptions, LogStore};
-use im_store::sql::{SqlOptions, SqlStore};
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+use im_store::sql::SqlStore;
 use im_store::sqlite::{SqliteOptions, SqliteStore};
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,7 @@ use crate::output;
 
 use super::failure::Failure;
 use super::sharded::{DatabasesError, Sharded};
+use super::sql;
 
 /// Reads and look-ups of thousands of rows, perhaps from a cold disk.
 const DEADLINE: Duration = Duration::from_secs(300);
@@ -55,8 +57,12 @@ pub(crate) enum OpenError {
     Log(#[from] im_store::log::OpenError),
     #[error(transparent)]
     Sqlite(#[from] im_store::sqlite::OpenError),
+    #[cfg(any(feature = "mysql", feature = "postgres"))]
     #[error("cannot open {0}")]
     Sql(Location, #[source] im_store::sql::OpenError),
+    #[cfg(not(any(feature = "mysql", feature = "postgres")))]
+    #[error("cannot open {0}")]
+    NotBuilt(Location, #[source] NotBuilt),
     #[error(transparent)]
     Databases(#[from] DatabasesError),
     #[error(transparent)]
@@ -214,12 +220,7 @@ impl Location {
                 }
                 opened => Ok(Single::Sqlite(Arc::new(opened?))),
             },
-            Self::Sql(url) => match SqlStore::open(url).await {
-                Err(im_store::sql::OpenError::OneOfSeveral(place)) => {
-                    Err(OpenError::OneOfSeveral(self.clone(), place))
-                }
-                opened => Ok(Single::Sql(Arc::new(opened.map_err(|error| self.sql(error))?))),
-            },
+            Self::Sql(url) => sql::serve(self, url).await,
             Self::Sharded(_) => Err(OpenError::Nested(self.clone())),
         }
     }
@@ -230,10 +231,7 @@ impl Location {
             Self::Sqlite(path) => {
                 Ok(Single::Sqlite(Arc::new(SqliteOptions::new(path).one_of_several().open().await?)))
             }
-            Self::Sql(url) => {
-                let opened = SqlOptions::new(url).one_of_several().open().await;
-                Ok(Single::Sql(Arc::new(opened.map_err(|error| self.sql(error))?)))
-            }
+            Self::Sql(url) => sql::serve_member(self, url).await,
             other => other.serve_single().await,
         }
     }
@@ -252,17 +250,9 @@ impl Location {
                 let opened = SqliteOptions::new(path).call_deadline(DEADLINE).one_of_several().open().await;
                 Ok(Single::Sqlite(Arc::new(opened.map_err(OpenError::from)?)))
             }
-            Self::Sql(url) => {
-                let opened = SqlOptions::new(url).call_deadline(DEADLINE).one_of_several().open().await;
-                Ok(Single::Sql(Arc::new(opened.map_err(|error| self.sql(error))?)))
-            }
+            Self::Sql(url) => Ok(sql::open(self, url, DEADLINE).await?),
             Self::Sharded(_) => Err(Failure::Several(self.clone())),
         }
-    }
-
-    /// The error of a database does not say which it is.
-    fn sql(&self, error: im_store::sql::OpenError) -> OpenError {
-        OpenError::Sql(self.clone(), error)
     }
 
     /// Begins a copy into a store.
@@ -271,9 +261,7 @@ impl Location {
             Ok::<Box<dyn Import>, OpenError>(match self {
                 Self::Log(path) => Box::new(LogOptions::new(path).import().await?),
                 Self::Sqlite(path) => Box::new(SqliteOptions::new(path).import().await?),
-                Self::Sql(url) => {
-                    Box::new(SqlOptions::new(url).import().await.map_err(|error| self.sql(error))?)
-                }
+                Self::Sql(url) => sql::import(self, url).await?,
                 Self::Sharded(_) => return Err(OpenError::Nested(self.clone())),
             })
         };
@@ -300,6 +288,7 @@ fn place(url: &str) -> (&str, &str) {
 pub(crate) enum Single {
     Log(Arc<LogStore>),
     Sqlite(Arc<SqliteStore>),
+    #[cfg(any(feature = "mysql", feature = "postgres"))]
     Sql(Arc<SqlStore>),
 }
 
@@ -308,6 +297,7 @@ impl Single {
         match self {
             Self::Log(store) => &**store,
             Self::Sqlite(store) => &**store,
+            #[cfg(any(feature = "mysql", feature = "postgres"))]
             Self::Sql(store) => &**store,
         }
     }
@@ -316,6 +306,7 @@ impl Single {
         match self {
             Self::Log(store) => store.clone(),
             Self::Sqlite(store) => store.clone(),
+            #[cfg(any(feature = "mysql", feature = "postgres"))]
             Self::Sql(store) => store.clone(),
         }
     }
@@ -325,6 +316,7 @@ impl Single {
         match self {
             Self::Log(_) => None,
             Self::Sqlite(store) => Some(store.clone()),
+            #[cfg(any(feature = "mysql", feature = "postgres"))]
             Self::Sql(store) => Some(store.clone()),
         }
     }
@@ -333,6 +325,7 @@ impl Single {
         match self {
             Self::Log(store) => store.close().await,
             Self::Sqlite(store) => store.close().await,
+            #[cfg(any(feature = "mysql", feature = "postgres"))]
             Self::Sql(store) => store.close().await,
         }
     }

@@ -8,6 +8,11 @@ mod interrupts;
 mod location;
 mod progress;
 mod sharded;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod sql;
+#[cfg(not(any(feature = "mysql", feature = "postgres")))]
+#[path = "no_sql.rs"]
+mod sql;
 mod stat;
 mod verify;
 
