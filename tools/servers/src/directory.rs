@@ -3,7 +3,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::disk;
+use crate::{disk, refusing};
 
 /// Below the ports that a kernel gives to outgoing connections: while a server is down, none of them takes its port.
 const PORTS: std::ops::Range<u16> = 20_000..30_000;
@@ -85,9 +85,10 @@ fn sweep(root: &Path) {
     }
 }
 
-/// A claimed directory with all that is in it, a disk too.
+/// A claimed directory with all that is in it, a disk and its devices too.
 fn remove(path: &Path) -> std::io::Result<()> {
     disk::unmount(path);
+    refusing::remove_devices(path);
     fs::remove_dir_all(path)
 }
 

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use crate::directory::Directory;
 use crate::program::Program;
 
-const MOUNT: Program = Program { name: "mount", package: "mount", variable: None };
-const UMOUNT: Program = Program { name: "umount", package: "mount", variable: None };
+pub(crate) const MOUNT: Program = Program { name: "mount", package: "mount", variable: None };
+pub(crate) const UMOUNT: Program = Program { name: "umount", package: "mount", variable: None };
 
 /// Under a claimed directory, so that who finds that one left behind finds what is mounted there too.
-const NAME: &str = "disk";
+pub(crate) const NAME: &str = "disk";
 
 /// What is written at once while a disk is filled.
 static PIECE: [u8; 64 << 10] = [0; 64 << 10];

@@ -15,7 +15,8 @@
 //! Whatever goes wrong here is the machine's fault, not the fault of what is tested: every function panics then, and says what to do. All functions
 //! block, for two seconds at most where the machine is idle; they may be called inside a runtime.
 //!
-//! A test that fills a disk gives its server, or what else it tests, a [`SmallDisk`]; that takes root.
+//! A test that fills a disk gives its server, or what else it tests, a [`SmallDisk`]; that takes root. A [`RefusingDisk`] fails to write for as
+//! long as it is told to; not every machine can have one.
 //!
 //! A server ends with the process that started it, however that ends. Directories lie in the system's directory for temporary files, or in
 //! `IM_TEST_DIR`; what a process left behind is removed when the next server starts.
@@ -29,6 +30,7 @@ mod process;
 mod program;
 mod proxy;
 mod redis;
+mod refusing;
 mod sql;
 mod url;
 
@@ -37,3 +39,4 @@ pub use mariadb::MariaDb;
 pub use postgres::Postgres;
 pub use proxy::Proxy;
 pub use redis::{Redis, RedisCluster, RedisSentinel};
+pub use refusing::RefusingDisk;

@@ -16,8 +16,12 @@ impl Program {
     ///
     /// If there is no such program.
     pub(crate) fn path(self) -> PathBuf {
-        let found = directories().map(|directory| directory.join(self.name)).find(|path| path.is_file());
-        found.unwrap_or_else(|| panic!("{}", self.advice()))
+        self.find().unwrap_or_else(|| panic!("{}", self.advice()))
+    }
+
+    /// Where it is, if this machine has it.
+    pub(crate) fn find(self) -> Option<PathBuf> {
+        directories().map(|directory| directory.join(self.name)).find(|path| path.is_file())
     }
 
     pub(crate) fn command(self) -> Command {
