@@ -32,13 +32,15 @@ pub(crate) fn load_or_create(data: &Path) -> Result<JwtSecret, SecretError> {
         }
         text => text.map_err(of(&path))?,
     };
+    // Not by its maker alone, who may have ended before: tokens are void if the name goes in a power cut.
+    File::open(data).and_then(|dir| dir.sync_all()).map_err(of(data))?;
     warn_if_shared(&path);
     let bytes = decode(text.trim_end()).ok_or(SecretError::Malformed(path))?;
     Ok(JwtSecret::new(bytes)?)
 }
 
-/// Writes the whole file under another name first, and gives it its own only if nobody else has done so: it is never seen
-/// half written, and never replaced.
+/// Writes and syncs the whole file under another name first, and gives it its own only if nobody else has done so: it is never
+/// seen half written, and never replaced.
 fn create(data: &Path, path: &Path) -> Result<(), SecretError> {
     DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(of(data))?;
     let mut bytes = [0; JwtSecret::MIN_LEN];
@@ -50,9 +52,7 @@ fn create(data: &Path, path: &Path) -> Result<(), SecretError> {
     });
     // What is left of it is a file that nobody reads.
     let _ = fs::remove_file(&draft);
-    outcome.map_err(of(path))?;
-    // The name is durable once the directory is.
-    File::open(data).and_then(|dir| dir.sync_all()).map_err(of(data))
+    outcome.map_err(of(path))
 }
 
 fn write(draft: &Path, bytes: &[u8]) -> io::Result<()> {
