@@ -137,9 +137,17 @@ impl Draft<'_> {
         };
         let mut skip = usize::try_from(from.skip).unwrap_or(usize::MAX);
         let mut number = end.position.segment();
-        while let Some(file) = self.view.shared.segments.file(number) {
-            let next = self.view.shared.segments.file(number + 1).map(|next| header(&next)).transpose()?;
-            if self.segment(&file, next, &mut end, &mut skip)?.is_break() {
+        let segments = &self.view.shared.segments;
+        while let Some(file) = segments.file(number) {
+            // Read first: the next segment may be begun meanwhile.
+            let synced = segments.end();
+            let next = segments.file(number + 1).map(|next| header(&next)).transpose()?;
+            let until = match next {
+                Some(next) => next.previous_end,
+                None if synced.segment() == number => synced.offset(),
+                None => segment::HEADER,
+            };
+            if self.segment(&file, until, &mut end, &mut skip)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
             let Some(next) = next else { break };
@@ -152,17 +160,16 @@ impl Draft<'_> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// The messages of a segment from a batch on, up to where the next segment says that it ends.
+    /// The messages of a segment from a batch on, up to where it ends: behind that may be a batch that was never acknowledged.
     fn segment(
         &mut self,
         file: &Arc<File>,
-        next: Option<segment::Header>,
+        until: u64,
         end: &mut End,
         skip: &mut usize,
     ) -> Result<ControlFlow<()>, Fault> {
         let store = self.view.shared.hasher.0;
         let part = Part { file, len: file.metadata()?.len(), salt: crc32c::crc32c(&store.to_le_bytes()) };
-        let until = next.map_or(part.len, |next| next.previous_end);
         let mut full = ControlFlow::Continue(());
         let walked = replay::walk_batches(part, *end, until, |batch, payloads| {
             for (count, (at, payload)) in payloads.iter().enumerate().skip(std::mem::take(skip)) {

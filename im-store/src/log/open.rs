@@ -366,7 +366,7 @@ impl Log {
         let allocated = last.file.metadata()?.len().max(segment::HEADER);
         let files = self.segments.iter().map(|segment| segment.file.clone()).collect();
         let taken = before.iter().map(|segment| segment.len).sum();
-        let segments = Arc::new(Segments::new(files));
+        let segments = Arc::new(Segments::new(files, end.position));
         Ok(Tail::new(self.shape.clone(), segments, last.file.clone(), end, allocated, taken))
     }
 }

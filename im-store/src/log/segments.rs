@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::Fault;
@@ -21,11 +22,24 @@ const WINDOW: u64 = 128 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Segments {
     files: RwLock<Vec<Arc<File>>>,
+    /// Where what was synced ends.
+    end: AtomicU64,
 }
 
 impl Segments {
-    pub(super) fn new(files: Vec<Arc<File>>) -> Self {
-        Self { files: RwLock::new(files) }
+    /// Files of which everything before `end` was synced.
+    pub(super) fn new(files: Vec<Arc<File>>, end: Position) -> Self {
+        Self { files: RwLock::new(files), end: AtomicU64::new(end.0) }
+    }
+
+    /// Where what was synced ends. Behind it lies a batch that is being written, or one whose sync failed.
+    pub(super) fn end(&self) -> Position {
+        Position(self.end.load(Ordering::Acquire))
+    }
+
+    /// Everything before `end` was synced.
+    pub(super) fn reach(&self, end: Position) {
+        self.end.store(end.0, Ordering::Release);
     }
 
     pub(super) fn push(&self, file: Arc<File>) {

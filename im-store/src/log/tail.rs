@@ -134,6 +134,7 @@ impl Tail {
         }
         self.end += bytes.len() as u64;
         self.next_seq += 1;
+        self.segments.reach(self.end().position);
         Ok(at)
     }
 
@@ -208,6 +209,7 @@ impl Tail {
         self.end = segment::HEADER;
         self.allocated = segment::HEADER;
         self.broken = false;
+        self.segments.reach(self.end().position);
     }
 
     fn seal_len(&self) -> u64 {
@@ -232,8 +234,8 @@ mod tests {
         segment::create(dir, header).unwrap();
         let file = Arc::new(open(&segment::path(dir, 1)));
         let shape = Shape { dir: dir.to_owned(), segment_bytes: 1 << 20, max_bytes: None, store: STORE };
-        let segments = Arc::new(Segments::new(vec![file.clone()]));
         let end = End { position: Position::new(1, segment::HEADER), next_seq: 1 };
+        let segments = Arc::new(Segments::new(vec![file.clone()], end.position));
         // As if zeroes were there, so that it is the batch that fails.
         Tail::new(shape, segments, file, end, 1 << 16, 0)
     }
@@ -261,12 +263,14 @@ mod tests {
         let mut tail = tail(dir.path(), |path| File::open(path).unwrap());
         assert!(matches!(tail.commit(&mut batch()), Err(Fault::Io(_))));
         assert_eq!(tail.end().next_seq, 1);
+        assert_eq!(tail.segments().end(), Position::new(1, segment::HEADER), "nothing more was synced");
         let at = tail.commit(&mut batch()).unwrap();
         assert_eq!(at, Position::new(2, segment::HEADER));
         let header = std::fs::read(segment::path(dir.path(), 2)).unwrap();
         let header = segment::Header::parse(&header).unwrap();
         assert_eq!((header.first_seq, header.previous_end), (1, segment::HEADER));
         assert_eq!(tail.commit(&mut batch()).unwrap().segment(), 2, "and stays there");
+        assert_eq!(tail.segments().end(), tail.end().position);
     }
 
     #[test]

@@ -4,10 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use im_core::storage::{StoreErrorKind, Timelines};
+use im_core::storage::{Export, ExportPage, Row, StoreErrorKind, Timelines};
 use im_store::log::{LogOptions, LogStore, OpenError};
 
-use crate::files::{Files, append, assert_has, batch, open, options};
+use crate::files::{Files, append, assert_has, batch, open, options, segment};
 use crate::posts::{assert_sound, direct, entries, fill, ten, user};
 
 #[tokio::test]
@@ -188,4 +188,19 @@ async fn who_asks_for_an_index_that_cannot_be_written_does_not_hold_up_appends()
     let asked = tokio::time::timeout(Duration::from_secs(3), store.checkpoint()).await;
     assert!(!matches!(asked, Ok(Ok(()))), "{asked:?}");
     append(&store, batch(2, 1)).await;
+}
+
+#[tokio::test]
+async fn a_batch_behind_the_last_acknowledged_one_is_not_read_out() {
+    let mut files = Files::new();
+    let store = open(files.original()).await;
+    append(&store, batch(1, 3)).await;
+    // What a batch leaves whose sync fails: it is all there, and was never acknowledged.
+    let other = files.copy();
+    let ahead = open(&other).await;
+    append(&ahead, batch(4, 1)).await;
+    fs::copy(segment(&other, 1), segment(&files.original(), 1)).unwrap();
+    let page = ExportPage { after: None, limit: 1_000, max_bytes: usize::MAX };
+    let rows = store.export(page).await.unwrap().rows;
+    assert_eq!(rows.iter().filter(|row| matches!(row, Row::Post(_))).count(), 3);
 }
