@@ -12,6 +12,7 @@ use im_core::storage::{Epochs, StoreError};
 use im_core::time::Timestamp;
 
 use super::codec::Input;
+use super::disk::{self, Disk};
 use super::{Fault, LogStore};
 use crate::file::sync_directory;
 
@@ -26,9 +27,9 @@ pub(super) struct EpochFile {
 
 impl EpochFile {
     /// Reads it; `None` if it is not what was written.
-    pub(super) fn load(dir: &Path) -> io::Result<Option<Self>> {
+    pub(super) fn load(dir: &Path, disk: &dyn Disk) -> io::Result<Option<Self>> {
         let path = dir.join("epoch");
-        let held = match std::fs::read(&path) {
+        let held = match disk::read(disk, &path) {
             Ok(bytes) => parse(&bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Some(StoreEpoch::default()),
             Err(error) => return Err(error),
@@ -112,6 +113,7 @@ fn parse(bytes: &[u8]) -> Option<StoreEpoch> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::disk::RealDisk;
     use super::*;
 
     #[test]
@@ -128,12 +130,12 @@ mod tests {
     #[test]
     fn a_bump_that_is_not_written_is_none() {
         let dir = tempfile::tempdir().unwrap();
-        let file = EpochFile::load(dir.path()).unwrap().unwrap();
+        let file = EpochFile::load(dir.path(), &RealDisk).unwrap().unwrap();
         std::fs::create_dir(dir.path().join("epoch.new")).unwrap();
         assert!(file.bump(Timestamp(0)).is_err());
         assert_eq!(file.held(), StoreEpoch(0));
         std::fs::remove_dir(dir.path().join("epoch.new")).unwrap();
         assert_eq!(file.bump(Timestamp(0)).unwrap(), StoreEpoch(1));
-        assert_eq!(EpochFile::load(dir.path()).unwrap().unwrap().held(), StoreEpoch(1));
+        assert_eq!(EpochFile::load(dir.path(), &RealDisk).unwrap().unwrap().held(), StoreEpoch(1));
     }
 }

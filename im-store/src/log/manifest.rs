@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::codec::Input;
+use super::disk::{self, Disk};
 use super::segment::Position;
 use super::tail::End;
 use crate::file::sync_directory;
@@ -35,8 +36,8 @@ pub(super) fn table_number(name: &str) -> Option<u64> {
 
 impl Manifest {
     /// Reads it; `None` if there is none, or a damaged one.
-    pub(super) fn load(dir: &Path) -> io::Result<Option<Self>> {
-        match std::fs::read(path(dir)) {
+    pub(super) fn load(dir: &Path, disk: &dyn Disk) -> io::Result<Option<Self>> {
+        match disk::read(disk, &path(dir)) {
             Ok(bytes) => Ok(Self::parse(&bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),

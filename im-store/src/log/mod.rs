@@ -24,16 +24,21 @@
 //!
 //! # Failures
 //! A full disk is [`Unavailable`](im_core::storage::StoreErrorKind::Unavailable), and appends go on when there is room. After a failed write or sync its segment is ended where
-//! it was sound, and the log goes on in a new one. At opening, a batch that a crash cut off is removed, with a warning; anything else that is not what was
+//! it was sound, and the log goes on in a new one. An opening believes what the disk has, not what the page cache still has of a write that failed. A batch that a crash cut off is removed then, with a warning; anything else that is not what was
 //! written is [`OpenError::Damaged`]. Records and tables are checked whenever they are read: a wrong one is
 //! [`Corrupt`](im_core::storage::StoreErrorKind::Corrupt).
 
 mod batch;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod cached;
 mod checkpoint;
 mod codec;
+mod disk;
 mod epoch;
 mod export;
 mod fault;
+mod found;
 mod hash;
 mod import;
 mod index;

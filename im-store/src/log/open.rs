@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File};
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -10,7 +9,9 @@ use std::sync::{Arc, Mutex, RwLock};
 use bytes::Bytes;
 
 use super::checkpoint::{Checkpoints, Threshold};
+use super::disk::Disk;
 use super::epoch::EpochFile;
+use super::found::{self, Found};
 use super::hash::KeyHasher;
 use super::index::Index;
 use super::manifest::Manifest;
@@ -19,8 +20,8 @@ use super::queue::Queue;
 use super::recent::Recent;
 use super::record;
 use super::replay::{self, Part, Stop};
-use super::segment::{self, NotASegment, Position};
-use super::segments::{Segments, Wait, read_at};
+use super::segment::{self, Position};
+use super::segments::Segments;
 use super::shared::Shared;
 use super::state::State;
 use super::tail::{End, Shape, Tail};
@@ -82,7 +83,7 @@ pub enum OpenError {
 
 /// Why a store was not opened, before it is known where it is.
 #[derive(Debug)]
-enum Refusal {
+pub(super) enum Refusal {
     InUse,
     Unfinished,
     Io(io::Error),
@@ -152,7 +153,10 @@ fn open_dir(options: LogOptions, prepare: impl FnOnce() -> Result<(), Refusal>) 
     let (log_dir, index_dir) = (options.dir.join("log"), options.dir.join("index"));
     create_dir(&log_dir)?;
     create_dir(&index_dir)?;
-    let epoch = EpochFile::load(&options.dir)?;
+    for dir in [&options.dir, &log_dir, &index_dir] {
+        options.disk.sync_names(dir)?;
+    }
+    let epoch = EpochFile::load(&options.dir, &*options.disk)?;
     let epoch =
         epoch.ok_or_else(|| Refusal::Damaged("the file `epoch` is not what was written".to_owned()))?;
     let mut log = Log::open(log_dir, &index_dir, &options)?;
@@ -181,11 +185,15 @@ fn open_dir(options: LogOptions, prepare: impl FnOnce() -> Result<(), Refusal>) 
     })
 }
 
-/// Makes a directory for its owner alone, unless it is there.
+/// Makes a directory for its owner alone, unless it is there, and makes its name durable.
 fn create_dir(dir: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(dir) {
         Ok(()) => sync_directory(dir),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        // An earlier start may have ended before its sync. The directory above may be closed to this process.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match sync_directory(dir) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            synced => synced,
+        },
         Err(error) => Err(error),
     }
 }
@@ -193,13 +201,7 @@ fn create_dir(dir: &Path) -> io::Result<()> {
 /// The log's files, before they are read.
 struct Log {
     shape: Shape,
-    segments: Vec<OpenSegment>,
-}
-
-struct OpenSegment {
-    header: segment::Header,
-    file: Arc<File>,
-    len: u64,
+    segments: Vec<Found>,
 }
 
 /// What a start makes of the files.
@@ -211,12 +213,12 @@ struct Opened {
 
 impl Log {
     fn open(dir: PathBuf, index_dir: &Path, options: &LogOptions) -> Result<Self, Refusal> {
-        let mut segments = open_segments(&dir)?;
+        let mut segments = found::segments(&dir, &*options.disk)?;
         if segments.is_empty() {
-            if Manifest::load(index_dir)?.is_some() {
+            if Manifest::load(index_dir, &*options.disk)?.is_some() {
                 return Err(Refusal::Damaged("there is an index, but the log is missing".to_owned()));
             }
-            segments.push(first_segment(&dir)?);
+            segments.push(found::first(&dir)?);
         }
         let shape = Shape {
             dir,
@@ -244,13 +246,13 @@ impl Log {
         KeyHasher(self.shape.store)
     }
 
-    fn part(&self, segment: &OpenSegment) -> (Arc<File>, u64) {
+    fn part(&self, segment: &Found) -> (Arc<File>, u64) {
         (segment.file.clone(), segment.len)
     }
 
     /// Loads the index and reads the log from where that ends.
     fn replay(&mut self, index_dir: PathBuf, options: &LogOptions) -> Result<Opened, Refusal> {
-        let (mut index, mut state) = self.load_index(index_dir)?;
+        let (mut index, mut state) = self.load_index(index_dir, &*options.disk)?;
         let mut end = index.covered();
         let last_known = self.segments.last().map_or(0, |segment| segment.header.number);
         if end.position.segment() > last_known {
@@ -280,10 +282,10 @@ impl Log {
         Ok(Opened { tail, state, index })
     }
 
-    fn load_index(&self, dir: PathBuf) -> Result<(Index, State), Refusal> {
+    fn load_index(&self, dir: PathBuf, disk: &dyn Disk) -> Result<(Index, State), Refusal> {
         let store = self.shape.store;
         let start = End { position: Position::new(1, segment::HEADER), next_seq: 1 };
-        let manifest = Manifest::load(&dir)?.filter(|manifest| manifest.store == store);
+        let manifest = Manifest::load(&dir, disk)?.filter(|manifest| manifest.store == store);
         let had_log = self.segments.len() > 1 || self.segments[0].len > segment::HEADER;
         let loaded = manifest.map(|manifest| load(dir.clone(), manifest)).transpose();
         match loaded {
@@ -387,40 +389,4 @@ fn state_of(
 ) -> State {
     let (tables, filter) = (index.tables(), index.filter());
     State { owners, nodes, recent: Recent::default(), frozen: None, tables, filter }
-}
-
-/// The segments in a directory, in order of number.
-fn open_segments(dir: &Path) -> Result<Vec<OpenSegment>, Refusal> {
-    let mut numbers = Vec::new();
-    for file in std::fs::read_dir(dir)? {
-        numbers.extend(file?.file_name().to_str().and_then(segment::number));
-    }
-    numbers.sort_unstable();
-    let mut segments = Vec::with_capacity(numbers.len());
-    for (expected, number) in (1..).zip(numbers) {
-        if number != expected {
-            return Err(Refusal::Damaged(format!("segment {expected} of the log is missing")));
-        }
-        let file = File::options().read(true).write(true).open(segment::path(dir, number))?;
-        let mut header = [0; 64];
-        let read = read_at(&file, &mut header, 0, Wait::Disk)?;
-        let header = match segment::Header::parse(&header[..read]) {
-            Ok(header) => header,
-            Err(NotASegment::Newer(format)) => return Err(Refusal::Newer(format)),
-            Err(NotASegment::Damaged) => {
-                return Err(Refusal::Damaged(format!("segment {number} of the log has no valid header")));
-            }
-        };
-        let len = file.metadata()?.len();
-        segments.push(OpenSegment { header, file: Arc::new(file), len });
-    }
-    Ok(segments)
-}
-
-/// Begins a new store: a number that nobody can guess makes its checksums and hashes its own.
-fn first_segment(dir: &Path) -> Result<OpenSegment, Refusal> {
-    let store = RandomState::new().hash_one(std::process::id());
-    let header = segment::Header { number: 1, store, first_seq: 1, previous_end: 0 };
-    let file = segment::create(dir, header)?;
-    Ok(OpenSegment { header, file: Arc::new(file), len: segment::HEADER })
 }

@@ -1,6 +1,8 @@
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::disk::{Disk, RealDisk};
 use super::{LogImport, LogStore, OpenError, import, open};
 
 /// How to open a [`LogStore`].
@@ -13,6 +15,7 @@ pub struct LogOptions {
     pub(super) queue_bytes: usize,
     pub(super) deadline: Duration,
     pub(super) max_bytes: Option<u64>,
+    pub(super) disk: Arc<dyn Disk>,
 }
 
 impl LogOptions {
@@ -26,6 +29,7 @@ impl LogOptions {
             queue_bytes: 64 << 20,
             deadline: Duration::from_secs(5),
             max_bytes: None,
+            disk: Arc::new(RealDisk),
         }
     }
 

@@ -10,6 +10,7 @@ mod kill;
 #[path = "../sqlite/posts.rs"]
 mod posts;
 mod random;
+mod refused;
 mod rot;
 mod torn;
 
