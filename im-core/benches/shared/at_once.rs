@@ -8,8 +8,8 @@ use im_core::id::{MsgId, StoreEpoch, Uid, Version};
 use im_core::memory::MemoryStore;
 use im_core::message::{SendKey, TimelineId};
 use im_core::storage::{
-    Conversation, Conversations, Cursor, CursorAck, Cursors, Epochs, Found, Head, NodeLease, Nodes, Page,
-    Placed, Post, Read, StoreError, Timelines,
+    Conversation, Conversations, Cursor, CursorAck, Cursors, Epochs, Found, Head, HeldNode, NodeLease, Nodes,
+    Page, Placed, Post, Read, StoreError, Timelines,
 };
 use im_core::time::Timestamp;
 
@@ -91,6 +91,10 @@ impl Nodes for AtOnce {
         ttl: Duration,
     ) -> Result<NodeLease, StoreError> {
         self.nodes.renew_node(lease, now, ttl).await
+    }
+
+    async fn held_nodes(&self) -> Result<Vec<HeldNode>, StoreError> {
+        self.nodes.held_nodes().await
     }
 }
 

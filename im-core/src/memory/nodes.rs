@@ -30,7 +30,7 @@ impl NodeTable {
         let node = self.number_of(holder).or_else(|| self.lowest_free(now)).ok_or(lost)?;
         let last = self.rows.get(&node);
         let from = last.map_or(now, |last| last.until.max(now));
-        let epoch = last.map_or(1, |last| last.epoch + 1);
+        let epoch = NodeLease::next_epoch(last.map(|last| last.epoch), now);
         let until = from + ttl;
         self.rows.insert(node, Row { holder: holder.to_owned(), epoch, until });
         Ok(NodeLease { node, epoch, from, until })

@@ -7,8 +7,8 @@ use super::timeline::Timeline;
 use crate::id::{DeviceId, MsgId, StoreEpoch, Uid, Version};
 use crate::message::{Message, SendKey, TimelineId};
 use crate::storage::{
-    Conversation, Cursor, CursorAck, Found, Head, MAX_CURSORS, Page, Place, Placed, Post, Read, StoreError,
-    StoreErrorKind, StoredPost,
+    Conversation, Cursor, CursorAck, Found, Head, HeldNode, MAX_CURSORS, Page, Place, Placed, Post, Read,
+    StoreError, StoreErrorKind, StoredPost,
 };
 use crate::time::Timestamp;
 
@@ -41,6 +41,11 @@ impl State {
         }
         self.check_msgid(&post)?;
         Ok(self.place(post))
+    }
+
+    /// The last lease of every number that was ever taken.
+    pub(crate) fn held_nodes(&self) -> Vec<HeldNode> {
+        self.nodes.held().collect()
     }
 
     /// The answer to a post whose key is known: its first placement, or `KeyReused` if it says something else now. `None` if the

@@ -10,8 +10,8 @@ use crate::id::{MsgId, StoreEpoch, Uid, Version};
 use crate::message::{SendKey, TimelineId};
 use crate::ports::Clock;
 use crate::storage::{
-    Conversation, Conversations, Cursor, CursorAck, Cursors, Epochs, Found, Head, NodeLease, Nodes, Page,
-    Placed, Post, Read, StoreError, Timelines,
+    Conversation, Conversations, Cursor, CursorAck, Cursors, Epochs, Found, Head, HeldNode, NodeLease, Nodes,
+    Page, Placed, Post, Read, StoreError, Timelines,
 };
 use crate::time::Timestamp;
 
@@ -170,6 +170,10 @@ impl Nodes for MemoryStore {
         ttl: Duration,
     ) -> Result<NodeLease, StoreError> {
         self.lock().nodes.renew(lease, now, ttl)
+    }
+
+    async fn held_nodes(&self) -> Result<Vec<HeldNode>, StoreError> {
+        Ok(self.lock().held_nodes())
     }
 }
 

@@ -4,8 +4,9 @@ use async_trait::async_trait;
 
 use super::{
     Bucket, Buckets, Conversation, Conversations, CopyLimits, CopyOut, CopyPage, Cursor, CursorAck, Cursors,
-    Epochs, Found, Head, Intent, IntentId, Mark, Member, MoveId, MovedRow, MovingBucket, NodeLease, Nodes,
-    Outbox, Page, Part, Pending, Placed, Post, Read, Shard, Store, StoreError, StoredMap, Tally, Timelines,
+    Epochs, Found, Head, HeldNode, Intent, IntentId, Mark, Member, MoveId, MovedRow, MovingBucket, NodeLease,
+    Nodes, Outbox, Page, Part, Pending, Placed, Post, Read, Shard, Store, StoreError, StoredMap, Tally,
+    Timelines,
 };
 use crate::id::{MsgId, StoreEpoch, Uid, Version};
 use crate::message::{SendKey, TimelineId};
@@ -89,6 +90,10 @@ pub trait StoreLayer: Send + Sync + 'static {
         ttl: Duration,
     ) -> Result<NodeLease, StoreError> {
         self.inner().renew_node(lease, now, ttl).await
+    }
+
+    async fn held_nodes(&self) -> Result<Vec<HeldNode>, StoreError> {
+        self.inner().held_nodes().await
     }
 
     async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
@@ -274,6 +279,10 @@ impl<L: StoreLayer> Nodes for L {
         ttl: Duration,
     ) -> Result<NodeLease, StoreError> {
         StoreLayer::renew_node(self, lease, now, ttl).await
+    }
+
+    async fn held_nodes(&self) -> Result<Vec<HeldNode>, StoreError> {
+        StoreLayer::held_nodes(self).await
     }
 }
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::StoreError;
+use super::{HeldNode, StoreError};
 use crate::id::NodeId;
 use crate::time::Timestamp;
 
@@ -19,6 +19,17 @@ pub struct NodeLease {
     pub until: Timestamp,
 }
 
+impl NodeLease {
+    /// The epoch of a number's next lease, after `last` if it was ever taken.
+    ///
+    /// It follows the time, so that two stores do not give the same one. Servers tell by it whether a node at
+    /// their router is of their own store.
+    #[must_use]
+    pub fn next_epoch(last: Option<i64>, now: Timestamp) -> i64 {
+        last.unwrap_or(0).saturating_add(1).max(now.0)
+    }
+}
+
 /// Leases of node numbers, so that no id is ever made twice.
 #[async_trait]
 pub trait Nodes: Send + Sync + 'static {
@@ -28,6 +39,7 @@ pub trait Nodes: Send + Sync + 'static {
     /// - The holder's last number, if nobody else took it since, at once and under a new epoch (a restart: the old process can no longer renew);
     ///   else the lowest number that nobody holds or whose lease ended at or before `now`.
     /// - A number's epochs increase.
+    /// - An epoch is at least `now`, in milliseconds ([`NodeLease::next_epoch`]).
     /// - `from` is the later of `now` and the number's last `until`; `until` is `from + ttl`.
     /// - Durable when answered `Ok`.
     ///
@@ -56,4 +68,17 @@ pub trait Nodes: Send + Sync + 'static {
         now: Timestamp,
         ttl: Duration,
     ) -> Result<NodeLease, StoreError>;
+
+    /// The last lease of every number that was ever taken. Servers look there for each other.
+    ///
+    /// # Contract
+    /// - One row for each number, in order of number, whether its lease has ended or not.
+    /// - It has every lease and every renewal that was answered before this call.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    async fn held_nodes(&self) -> Result<Vec<HeldNode>, StoreError>;
 }

@@ -19,8 +19,8 @@ use im_core::id::{MsgId, StoreEpoch, Uid, Version};
 use im_core::message::{SendKey, TimelineId};
 use im_core::ports::Clock;
 use im_core::storage::{
-    Conversation, Cursor, CursorAck, Found, Head, Intent, IntentId, NodeLease, Page, Part, Pending, Placed,
-    Post, Read, Shard, ShardLayer, Store, StoreError, StoreErrorKind, StoreLayer,
+    Conversation, Cursor, CursorAck, Found, Head, HeldNode, Intent, IntentId, NodeLease, Page, Part, Pending,
+    Placed, Post, Read, Shard, ShardLayer, Store, StoreError, StoreErrorKind, StoreLayer,
 };
 use im_core::time::{Tick, Timestamp};
 use metrics::{SharedString, Unit, counter, describe_counter, describe_histogram, histogram};
@@ -190,6 +190,10 @@ impl StoreLayer for Metrics {
         ttl: Duration,
     ) -> Result<NodeLease, StoreError> {
         self.one("renew_node", self.inner.renew_node(lease, now, ttl)).await
+    }
+
+    async fn held_nodes(&self) -> Result<Vec<HeldNode>, StoreError> {
+        self.one("held_nodes", self.inner.held_nodes()).await
     }
 
     async fn epoch(&self) -> Result<StoreEpoch, StoreError> {

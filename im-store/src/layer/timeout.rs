@@ -10,8 +10,8 @@ use im_core::id::{MsgId, StoreEpoch, Uid, Version};
 use im_core::message::{SendKey, TimelineId};
 use im_core::ports::Clock;
 use im_core::storage::{
-    Conversation, Cursor, CursorAck, Found, Head, Intent, IntentId, NodeLease, Page, Part, Pending, Placed,
-    Post, Read, Shard, ShardLayer, Store, StoreError, StoreErrorKind, StoreLayer,
+    Conversation, Cursor, CursorAck, Found, Head, HeldNode, Intent, IntentId, NodeLease, Page, Part, Pending,
+    Placed, Post, Read, Shard, ShardLayer, Store, StoreError, StoreErrorKind, StoreLayer,
 };
 use im_core::time::Timestamp;
 
@@ -119,6 +119,10 @@ impl StoreLayer for Timeout {
         ttl: Duration,
     ) -> Result<NodeLease, StoreError> {
         self.within("renew_node", self.inner.renew_node(lease, now, ttl)).await?
+    }
+
+    async fn held_nodes(&self) -> Result<Vec<HeldNode>, StoreError> {
+        self.within("held_nodes", self.inner.held_nodes()).await?
     }
 
     async fn epoch(&self) -> Result<StoreEpoch, StoreError> {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use im_core::id::{DeviceId, NodeId, Version};
 use im_core::message::TimelineId;
 use im_core::storage::{
-    CursorAck, Export, ExportPage, Exported, Head, HeldNode, Place, Row, RowKind, StoreError, StoredPost,
+    CursorAck, Export, ExportPage, Exported, Head, Place, Row, RowKind, StoreError, StoredPost,
 };
 
 use super::codec::Input;
@@ -215,9 +215,7 @@ impl Draft<'_> {
         let state = self.view.shared.state();
         let first = NodeId(u16::try_from(from.first).unwrap_or(u16::MAX));
         for (node, row) in state.nodes.range(first..) {
-            let held =
-                HeldNode { node: *node, holder: row.holder.clone(), epoch: row.epoch, until: row.until };
-            self.take(Row::Node(held), Start { first: node.0.into(), ..from })?;
+            self.take(Row::Node(row.held(*node)), Start { first: node.0.into(), ..from })?;
         }
         ControlFlow::Continue(())
     }

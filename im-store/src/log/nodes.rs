@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use im_core::id::NodeId;
-use im_core::storage::NodeLease;
+use im_core::storage::{HeldNode, NodeLease};
 use im_core::time::Timestamp;
 
 use super::codec::{Input, put_bytes, put_signed};
@@ -30,6 +30,10 @@ impl NodeRow {
         Some(Self { epoch, until, holder: input.str()?.to_owned() })
     }
 
+    pub(super) fn held(&self, node: NodeId) -> HeldNode {
+        HeldNode { node, holder: self.holder.clone(), epoch: self.epoch, until: self.until }
+    }
+
     fn lease(&self, node: NodeId, from: Timestamp) -> NodeLease {
         NodeLease { node, epoch: self.epoch, from, until: self.until }
     }
@@ -47,7 +51,7 @@ pub(super) fn take(
     let node = own.or_else(|| (0..=NodeId::MAX.0).map(NodeId).find(free))?;
     let last = rows.get(&node);
     let from = last.map_or(now, |last| last.until.max(now));
-    let epoch = last.map_or(1, |last| last.epoch + 1);
+    let epoch = NodeLease::next_epoch(last.map(|last| last.epoch), now);
     let row = NodeRow { holder: holder.to_owned(), epoch, until: from + ttl };
     Some((row.lease(node, from), row))
 }

@@ -8,8 +8,8 @@ use futures::channel::oneshot;
 use im_core::id::{MsgId, Uid, Version};
 use im_core::message::{SendKey, TimelineId};
 use im_core::storage::{
-    Conversation, Conversations, Cursor, CursorAck, Cursors, Found, Head, NodeLease, Nodes, Page, Placed,
-    Post, Read, StoreError, Timelines,
+    Conversation, Conversations, Cursor, CursorAck, Cursors, Found, Head, HeldNode, NodeLease, Nodes, Page,
+    Placed, Post, Read, StoreError, Timelines,
 };
 use im_core::time::Timestamp;
 
@@ -160,5 +160,10 @@ impl Nodes for LogStore {
         let lease = lease.clone();
         let lease = self.write(|answer| Job::Renew { lease, until: now + ttl, answer }).await;
         lease.unwrap_or_else(|fault| Err(fault.into_error("renew_node")))
+    }
+
+    async fn held_nodes(&self) -> Result<Vec<HeldNode>, StoreError> {
+        let held = self.look((), |view, ()| Ok(view.held_nodes()));
+        held.await.map_err(|fault| fault.into_error("held_nodes"))
     }
 }

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 use im_core::id::{DeviceId, MsgId, Uid, Version};
 use im_core::message::{Entry, SendKey, TimelineId};
-use im_core::storage::{Conversation, Cursor, Found, Head, MAX_CURSORS, Page, Read};
+use im_core::storage::{Conversation, Cursor, Found, Head, HeldNode, MAX_CURSORS, Page, Read};
 
 use super::Fault;
 use super::codec::Input;
@@ -68,6 +68,10 @@ impl View<'_> {
         let state = self.shared.state();
         let owner = state.owners.id(timeline)?;
         Some((owner, state.owners.head(owner).version))
+    }
+
+    pub(super) fn held_nodes(self) -> Vec<HeldNode> {
+        self.shared.state().nodes.iter().map(|(node, row)| row.held(*node)).collect()
     }
 
     /// Up to `count` entries of a timeline from a version on, and some at least.

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use im_core::id::NodeId;
-use im_core::storage::{NodeLease, Nodes, StoreError, StoreErrorKind};
+use im_core::storage::{HeldNode, NodeLease, Nodes, StoreError, StoreErrorKind};
 use im_core::time::Timestamp;
 
 use super::driver::{Column, Row, Session, Value};
@@ -43,6 +43,15 @@ impl Nodes for SqlStore {
         let lease = self.within("renew_node", renewed).await?;
         lease.ok_or_else(|| StoreError::new(StoreErrorKind::LeaseLost, "renew_node"))
     }
+
+    async fn held_nodes(&self) -> Result<Vec<HeldNode>, StoreError> {
+        let held = async {
+            let mut session = self.pool.session().await?;
+            let rows = session.select(&ALL, Vec::new()).await;
+            session.settle(rows)?.iter().map(|row| taken(row)?.held()).collect()
+        };
+        self.within("held_nodes", held).await
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -72,6 +81,13 @@ struct Taken {
     until: Timestamp,
 }
 
+impl Taken {
+    fn held(self) -> Result<HeldNode, Fault> {
+        let holder = String::from_utf8(self.holder).map_err(|_| Fault::BadRow("nodes.holder"))?;
+        Ok(HeldNode { node: NodeId(self.node), holder, epoch: self.epoch, until: self.until })
+    }
+}
+
 async fn change_nodes(session: &mut Session, change: Change<'_>) -> Result<Option<NodeLease>, Fault> {
     session.select(&LOCK, Vec::new()).await?;
     let rows = session.select(&ALL, Vec::<Value>::new()).await?;
@@ -96,7 +112,7 @@ fn lease(taken: &[Taken], holder: &[u8], now: Timestamp, ttl: Duration) -> Optio
     let node = choose(taken, holder, now)?;
     let last = taken.iter().find(|taken| taken.node == node);
     let from = last.map_or(now, |last| last.until.max(now));
-    let epoch = last.map_or(1, |last| last.epoch + 1);
+    let epoch = NodeLease::next_epoch(last.map(|last| last.epoch), now);
     Some((NodeLease { node: NodeId(node), epoch, from, until: from + ttl }, holder.to_vec()))
 }
 

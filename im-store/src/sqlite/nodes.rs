@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use im_core::id::NodeId;
-use im_core::storage::{NodeLease, Nodes, StoreError, StoreErrorKind};
+use im_core::storage::{HeldNode, NodeLease, Nodes, StoreError, StoreErrorKind};
 use im_core::time::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
@@ -30,13 +30,30 @@ impl Nodes for SqliteStore {
         let until = until.ok_or_else(|| StoreError::new(StoreErrorKind::LeaseLost, "renew_node"))?;
         Ok(NodeLease { until, ..lease.clone() })
     }
+
+    async fn held_nodes(&self) -> Result<Vec<HeldNode>, StoreError> {
+        let held = async {
+            let rows = sqlx::query(ALL).fetch_all(&self.readers).await?;
+            rows.iter().map(|row| taken(row)?.held()).collect()
+        };
+        self.within("held_nodes", held).await
+    }
 }
+
+const ALL: &str = "SELECT node, holder, epoch, until_ms FROM nodes ORDER BY node";
 
 struct Taken {
     node: u16,
     holder: Vec<u8>,
     epoch: i64,
     until: Timestamp,
+}
+
+impl Taken {
+    fn held(self) -> Result<HeldNode, Fault> {
+        let holder = String::from_utf8(self.holder).map_err(|_| Fault::BadRow("nodes.holder"))?;
+        Ok(HeldNode { node: NodeId(self.node), holder, epoch: self.epoch, until: self.until })
+    }
 }
 
 /// Takes a number; `None` if all are held.
@@ -46,15 +63,14 @@ async fn lease(
     now: Timestamp,
     ttl: Duration,
 ) -> Result<Option<NodeLease>, Fault> {
-    let all = "SELECT node, holder, epoch, until_ms FROM nodes ORDER BY node";
-    let rows = sqlx::query(all).fetch_all(&mut *connection).await?;
+    let rows = sqlx::query(ALL).fetch_all(&mut *connection).await?;
     let taken = rows.iter().map(taken).collect::<Result<Vec<_>, _>>()?;
     let Some(node) = choose(&taken, &holder, now) else { return Ok(None) };
     let last = taken.iter().find(|taken| taken.node == node);
     let from = last.map_or(now, |last| last.until.max(now));
     let lease = NodeLease {
         node: NodeId(node),
-        epoch: last.map_or(1, |last| last.epoch + 1),
+        epoch: NodeLease::next_epoch(last.map(|last| last.epoch), now),
         from,
         until: from + ttl,
     };

@@ -5,8 +5,9 @@ use im_core::id::{MsgId, StoreEpoch, Uid, Version};
 use im_core::message::{SendKey, TimelineId};
 use im_core::storage::{
     Bucket, Buckets, Conversation, Conversations, CopyLimits, CopyOut, CopyPage, Cursor, CursorAck, Cursors,
-    Epochs, Found, Head, Intent, IntentId, Mark, Member, MoveId, MovedRow, MovingBucket, NodeLease, Nodes,
-    Outbox, Page, Part, Pending, Placed, Post, Read, Shard, Store, StoreError, StoredMap, Tally, Timelines,
+    Epochs, Found, Head, HeldNode, Intent, IntentId, Mark, Member, MoveId, MovedRow, MovingBucket, NodeLease,
+    Nodes, Outbox, Page, Part, Pending, Placed, Post, Read, Shard, Store, StoreError, StoredMap, Tally,
+    Timelines,
 };
 use im_core::time::Timestamp;
 
@@ -71,6 +72,10 @@ impl<P: Store + ?Sized> Nodes for ReplicatedStore<P> {
         ttl: Duration,
     ) -> Result<NodeLease, StoreError> {
         self.primary.renew_node(lease, now, ttl).await
+    }
+
+    async fn held_nodes(&self) -> Result<Vec<HeldNode>, StoreError> {
+        self.primary.held_nodes().await
     }
 }
 

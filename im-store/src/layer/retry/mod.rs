@@ -12,8 +12,8 @@ use im_core::id::{MsgId, StoreEpoch, Uid, Version};
 use im_core::message::{SendKey, TimelineId};
 use im_core::ports::Clock;
 use im_core::storage::{
-    Conversation, Cursor, CursorAck, Found, Head, NodeLease, Page, Placed, Post, Read, Store, StoreError,
-    StoreErrorKind, StoreLayer,
+    Conversation, Cursor, CursorAck, Found, Head, HeldNode, NodeLease, Page, Placed, Post, Read, Store,
+    StoreError, StoreErrorKind, StoreLayer,
 };
 use im_core::time::Timestamp;
 
@@ -217,6 +217,10 @@ impl StoreLayer for Retry {
                 outcome => return outcome,
             }
         }
+    }
+
+    async fn held_nodes(&self) -> Result<Vec<HeldNode>, StoreError> {
+        self.again(|| self.inner.held_nodes()).await
     }
 
     async fn epoch(&self) -> Result<StoreEpoch, StoreError> {

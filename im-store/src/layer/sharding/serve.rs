@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use im_core::id::{MsgId, StoreEpoch, Uid, Version};
 use im_core::message::{SendKey, TimelineId};
 use im_core::storage::{
-    Conversation, Conversations, Cursor, CursorAck, Cursors, Epochs, Found, Head, NodeLease, Nodes, Page,
-    Placed, Post, Read, Shard, StoreError, StoreErrorKind, Timelines,
+    Conversation, Conversations, Cursor, CursorAck, Cursors, Epochs, Found, Head, HeldNode, NodeLease, Nodes,
+    Page, Placed, Post, Read, Shard, StoreError, StoreErrorKind, Timelines,
 };
 use im_core::time::Timestamp;
 
@@ -86,6 +86,10 @@ impl Nodes for ShardedStore {
         ttl: Duration,
     ) -> Result<NodeLease, StoreError> {
         self.first("renew_node")?.renew_node(lease, now, ttl).await
+    }
+
+    async fn held_nodes(&self) -> Result<Vec<HeldNode>, StoreError> {
+        self.first("held_nodes")?.held_nodes().await
     }
 }
 

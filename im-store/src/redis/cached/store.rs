@@ -9,8 +9,8 @@ use futures::future::join_all;
 use im_core::id::{GroupId, MsgId, StoreEpoch, Uid, Version};
 use im_core::message::{Entry, Message, SendKey, TimelineId};
 use im_core::storage::{
-    Conversation, Conversations, Cursor, CursorAck, Cursors, Epochs, Found, Head, NodeLease, Nodes, Page,
-    Placed, Post, Read, Store, StoreError, Timelines,
+    Conversation, Conversations, Cursor, CursorAck, Cursors, Epochs, Found, Head, HeldNode, NodeLease, Nodes,
+    Page, Placed, Post, Read, Store, StoreError, Timelines,
 };
 use im_core::time::Timestamp;
 use tokio::sync::Semaphore;
@@ -265,6 +265,10 @@ impl Nodes for CachedStore {
         ttl: Duration,
     ) -> Result<NodeLease, StoreError> {
         self.store.renew_node(lease, now, ttl).await
+    }
+
+    async fn held_nodes(&self) -> Result<Vec<HeldNode>, StoreError> {
+        self.store.held_nodes().await
     }
 }
 

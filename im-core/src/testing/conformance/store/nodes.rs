@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::StoreBench;
 use super::fixture::NAMES;
 use crate::id::NodeId;
-use crate::storage::{NodeLease, Store, StoreErrorKind};
+use crate::storage::{HeldNode, NodeLease, Store, StoreErrorKind};
 use crate::testing::conformance::case::cases;
 use crate::testing::conformance::check::{refused, same};
 use crate::testing::conformance::{Case, Failure, Outcome};
@@ -18,6 +18,7 @@ pub(super) fn cases() -> Vec<Case<dyn StoreBench>> {
             the_lowest_free_number_is_taken: "else the lowest number that nobody holds or whose lease ended at or before `now`.",
             a_number_taken_over_is_not_taken_back: "else the lowest number that nobody holds or whose lease ended at or before `now`.",
             epochs_of_a_number_increase: "A number's epochs increase.",
+            epochs_follow_the_time: "An epoch is at least `now`, in milliseconds ([`NodeLease::next_epoch`]).",
             leases_of_a_number_never_overlap: "`from` is the later of `now` and the number's last `until`; `until` is `from + ttl`.",
             leases_outlive_a_restart_of_the_store: "Durable when answered `Ok`.",
             all_numbers_can_be_held: "`LeaseLost` when all 1,024 numbers are held",
@@ -27,6 +28,10 @@ pub(super) fn cases() -> Vec<Case<dyn StoreBench>> {
             a_lease_that_ended_is_renewed_if_nobody_took_it: "Only the newest epoch of the number may renew, also after the lease's end",
             a_lease_never_shrinks: "A lease's end never moves back.",
             renewals_outlive_a_restart_of_the_store: "Durable when answered `Ok`.",
+        }
+        "Nodes::held_nodes" {
+            every_number_that_was_taken_is_told: "One row for each number, in order of number, whether its lease has ended or not.",
+            the_last_lease_of_a_number_is_told: "It has every lease and every renewal that was answered before this call.",
         }
     }
 }
@@ -89,6 +94,17 @@ async fn epochs_of_a_number_increase(bench: &dyn StoreBench) -> Outcome {
     }
     let epochs_of_0 = [epochs[0], epochs[1], epochs[2]];
     same("whether epochs increase", epochs_of_0.windows(2).all(|pair| pair[0] < pair[1]), true)
+}
+
+async fn epochs_follow_the_time(bench: &dyn StoreBench) -> Outcome {
+    let store = bench.open().await;
+    let now = 1_767_225_600_000;
+    let first = lease(&*store, "a", now).await?.epoch;
+    same("whether the first epoch is at least now", first >= now, true)?;
+    let later = lease(&*store, "a", now + 70_000).await?.epoch;
+    same("whether the next one is", later >= now + 70_000, true)?;
+    let stepped_back = lease(&*store, "a", now - 70_000).await?.epoch;
+    same("whether it grows though the clock steps back", stepped_back > later, true)
 }
 
 async fn leases_of_a_number_never_overlap(bench: &dyn StoreBench) -> Outcome {
@@ -176,4 +192,33 @@ async fn strange_holders_are_told_apart(bench: &dyn StoreBench) -> Outcome {
         }
     }
     Ok(())
+}
+
+fn held(lease: &NodeLease, holder: &str) -> HeldNode {
+    HeldNode { node: lease.node, holder: holder.to_owned(), epoch: lease.epoch, until: lease.until }
+}
+
+async fn every_number_that_was_taken_is_told(bench: &dyn StoreBench) -> Outcome {
+    let store = bench.open().await;
+    same("the nodes of a new store", store.held_nodes().await?, Vec::new())?;
+    let mut expected = Vec::new();
+    for name in NAMES {
+        expected.push(held(&lease(&*store, name, 1_000).await?, name));
+    }
+    same("the nodes", store.held_nodes().await?, expected.clone())?;
+    let store = bench.reopen().await;
+    // Long after all of them have ended.
+    expected.push(held(&renew(&*store, &lease(&*store, "late", 900).await?, 9_000).await?, "late"));
+    same("the nodes after a restart of the store", store.held_nodes().await?, expected)
+}
+
+async fn the_last_lease_of_a_number_is_told(bench: &dyn StoreBench) -> Outcome {
+    let store = bench.open().await;
+    let first = lease(&*store, "a", 1_000).await?;
+    let renewed = renew(&*store, &first, 1_050).await?;
+    same("after a renewal", store.held_nodes().await?, vec![held(&renewed, "a")])?;
+    let again = lease(&*store, "a", 1_060).await?;
+    same("after a restart", store.held_nodes().await?, vec![held(&again, "a")])?;
+    let taken_over = lease(&*store, "b", 9_000).await?;
+    same("after it was taken over", store.held_nodes().await?, vec![held(&taken_over, "b")])
 }

@@ -7,8 +7,8 @@ use crate::id::{MsgId, StoreEpoch, Uid, Version};
 use crate::message::{SendKey, TimelineId};
 use crate::storage::{
     Bucket, Buckets, Conversation, Conversations, CopyLimits, CopyOut, CopyPage, Cursor, CursorAck, Cursors,
-    Epochs, Found, Head, Intent, IntentId, Mark, Member, MoveId, MovedRow, MovingBucket, NodeLease, Nodes,
-    Outbox, Page, Part, Pending, Placed, Post, Read, StoreError, StoredMap, Tally, Timelines,
+    Epochs, Found, Head, HeldNode, Intent, IntentId, Mark, Member, MoveId, MovedRow, MovingBucket, NodeLease,
+    Nodes, Outbox, Page, Part, Pending, Placed, Post, Read, StoreError, StoredMap, Tally, Timelines,
 };
 use crate::time::Timestamp;
 
@@ -83,6 +83,10 @@ impl Nodes for SimDatabase {
     ) -> Result<NodeLease, StoreError> {
         let lease = lease.clone();
         self.change("renew_node", |store| async move { store.renew_node(&lease, now, ttl).await }).await
+    }
+
+    async fn held_nodes(&self) -> Result<Vec<HeldNode>, StoreError> {
+        self.ask("held_nodes", |store| async move { store.held_nodes().await }).await
     }
 }
 

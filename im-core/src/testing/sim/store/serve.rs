@@ -6,10 +6,11 @@ use super::SimStore;
 use super::append::{Complete, Pending, Waits, unavailable};
 use super::disk::{Given, Op};
 use crate::id::{MsgId, StoreEpoch, Uid, Version};
+use crate::memory::State;
 use crate::message::{SendKey, TimelineId};
 use crate::storage::{
-    Conversation, Conversations, Cursor, CursorAck, Cursors, Epochs, Found, Head, NodeLease, Nodes, Page,
-    Placed, Post, Read, StoreError, StoreErrorKind, Timelines,
+    Conversation, Conversations, Cursor, CursorAck, Cursors, Epochs, Found, Head, HeldNode, NodeLease, Nodes,
+    Page, Placed, Post, Read, StoreError, StoreErrorKind, Timelines,
 };
 use crate::time::Timestamp;
 
@@ -117,6 +118,13 @@ impl Nodes for SimStore {
         ttl: Duration,
     ) -> Result<NodeLease, StoreError> {
         self.lease("renew_node", Op::Renew { lease: lease.clone(), now, ttl }).await
+    }
+
+    async fn held_nodes(&self) -> Result<Vec<HeldNode>, StoreError> {
+        self.reading("held_nodes", &[first_shard()], |inner| {
+            inner.shards[inner.shard_of(&first_shard())].read(State::held_nodes)
+        })
+        .await
     }
 }
 
