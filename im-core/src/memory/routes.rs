@@ -8,7 +8,8 @@ use foldhash::fast::RandomState;
 
 use crate::id::{ConnId, LoginEpoch, NodeId, Uid};
 use crate::router::{
-    Confirmation, Continuity, KickPolicy, Online, Registration, Route, RouteError, Routes, UserRoutes,
+    Confirmation, Continuity, KickPolicy, NodeLife, Online, Registration, Route, RouteError, RouterNodes,
+    Routes, UserRoutes,
 };
 use crate::time::Timestamp;
 
@@ -63,8 +64,17 @@ impl Routes for MemoryRoutes {
     }
 
     async fn renew(&self, node: NodeId, life: i64, _: Duration) -> Result<Continuity, RouteError> {
-        self.lock().renew(node, life);
-        Ok(Continuity::Kept)
+        self.lock().renew(node, life)
+    }
+
+    async fn nodes(&self) -> Result<RouterNodes, RouteError> {
+        let lives = self
+            .lock()
+            .lives
+            .iter()
+            .map(|(node, life)| NodeLife { node: *node, life: *life, mark: 0 })
+            .collect();
+        Ok(RouterNodes::Local(lives))
     }
 
     async fn find(&self, uids: Vec<Uid>) -> Result<Vec<UserRoutes>, RouteError> {
@@ -116,9 +126,12 @@ impl Table {
         Some(evicted)
     }
 
-    fn renew(&mut self, node: NodeId, life: i64) {
+    fn renew(&mut self, node: NodeId, life: i64) -> Result<Continuity, RouteError> {
         let before = self.lives.get(&node).copied().unwrap_or(i64::MIN);
-        self.lives.insert(node, life.max(before));
+        if life < before {
+            return Err(RouteError::Superseded);
+        }
+        self.lives.insert(node, life);
         if life > before {
             self.users.retain(|_, routes| {
                 *routes = routes.iter().filter(|route| route.node != node).cloned().collect();
@@ -126,6 +139,7 @@ impl Table {
             });
             self.names.retain(|uid| self.users.contains_key(uid));
         }
+        Ok(Continuity::Kept)
     }
 
     fn remove(&mut self, uid: &Uid, conn: ConnId) {

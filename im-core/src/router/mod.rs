@@ -9,4 +9,7 @@ mod routes;
 
 pub use bus::{Bus, BusError, Delivery, Parcel, Subscription};
 pub use kick::KickPolicy;
-pub use routes::{Confirmation, Continuity, Online, Registration, Route, RouteError, Routes, UserRoutes};
+pub use routes::{
+    Confirmation, Continuity, NodeLife, Online, Registration, Route, RouteError, RouterNodes, Routes,
+    UserRoutes,
+};

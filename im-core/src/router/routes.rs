@@ -65,6 +65,29 @@ pub enum Continuity {
     PerhapsLost,
 }
 
+/// The nodes at a router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RouterNodes {
+    /// The router does not tell.
+    Untold,
+    /// All of them run in this process, and no other server can come to this router.
+    Local(Vec<NodeLife>),
+    /// They run anywhere.
+    Shared(Vec<NodeLife>),
+}
+
+/// A node that lives, as a router knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeLife {
+    /// The node.
+    pub node: NodeId,
+    /// The life that it gave with its last renewal.
+    pub life: i64,
+    /// Another number after each renewal, if other processes may renew it.
+    pub mark: u64,
+}
+
 /// The router could not answer.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -72,6 +95,9 @@ pub enum RouteError {
     /// It could not be reached or was too slow. Retry.
     #[error("the router is unavailable")]
     Unavailable(#[source] Option<Arc<dyn std::error::Error + Send + Sync>>),
+    /// A later life of the node has taken its place.
+    #[error("another server has this one's node number at the router")]
+    Superseded,
 }
 
 /// Which links a user has, on which nodes.
@@ -128,15 +154,32 @@ pub trait Routes: Send + Sync + 'static {
     ///
     /// # Contract
     /// - Routes of the node's earlier lives are void: they are not found, and are in nobody's way.
-    /// - A renewal of an earlier life changes nothing.
+    /// - A renewal of an earlier life changes nothing and is [`Superseded`](RouteError::Superseded).
     /// - Where gates are not in the router's own process, routes of a node whose lease ended are void too.
     ///
     /// # Cancel safety
     /// Dropping the future may leave the lease renewed.
     ///
     /// # Errors
-    /// [`RouteError::Unavailable`].
+    /// [`RouteError::Unavailable`], [`RouteError::Superseded`]. A server does not start if its first renewal fails: let that one
+    /// try whatever logins will need.
     async fn renew(&self, node: NodeId, life: i64, ttl: Duration) -> Result<Continuity, RouteError>;
+
+    /// Which nodes live at this router. Servers compare them with their store's leases: all servers of a store have to be at
+    /// one router, and servers of other stores at other routers. A router that does not tell is not looked at.
+    ///
+    /// # Contract
+    /// - Every node that was renewed, once, under its last life.
+    /// - Where gates are not in the router's own process, a node whose lease has ended is not among them.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    ///
+    /// # Errors
+    /// [`RouteError::Unavailable`].
+    async fn nodes(&self) -> Result<RouterNodes, RouteError> {
+        Ok(RouterNodes::Untold)
+    }
 
     /// All routes of users.
     ///

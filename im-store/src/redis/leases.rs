@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use im_core::id::NodeId;
+use im_core::router::NodeLife;
 use redis::RedisResult;
 use tokio::sync::Mutex;
 
@@ -36,10 +37,18 @@ impl Reading {
 
 /// The nodes that lived at a moment.
 pub(super) struct Living {
-    nodes: HashMap<NodeId, i64>,
+    nodes: HashMap<NodeId, Lease>,
     /// The moment, in microseconds of Redis' clock.
     pub(super) as_of: u64,
     at: Instant,
+}
+
+/// A node's lease.
+#[derive(Clone, Copy)]
+struct Lease {
+    life: i64,
+    /// By Redis' clock, in microseconds.
+    until: u64,
 }
 
 impl Leases {
@@ -62,7 +71,8 @@ impl Leases {
 }
 
 impl Living {
-    async fn read(redis: &Redis) -> RedisResult<Self> {
+    /// As it is now.
+    pub(super) async fn read(redis: &Redis) -> RedisResult<Self> {
         let key = nodes_key(redis);
         let at = Instant::now();
         let answer: Vec<String> = redis.run(NODES.key(key)).await?;
@@ -70,6 +80,13 @@ impl Living {
         let leases = answer.get(1..).unwrap_or_default().chunks_exact(2);
         let nodes = leases.filter_map(|pair| living(&pair[0], &pair[1], as_of)).collect();
         Ok(Self { nodes, as_of, at })
+    }
+
+    /// The nodes with their lives.
+    pub(super) fn lives(&self) -> Vec<NodeLife> {
+        let life =
+            |(node, lease): (&NodeId, &Lease)| NodeLife { node: *node, life: lease.life, mark: lease.until };
+        self.nodes.iter().map(life).collect()
     }
 
     /// The time now, by the same clock.
@@ -80,7 +97,7 @@ impl Living {
 
     /// As the scripts take it.
     pub(super) fn list(&self) -> String {
-        self.nodes.iter().fold(",".to_owned(), |mut list, (node, life)| {
+        self.nodes.iter().fold(",".to_owned(), |mut list, (node, Lease { life, .. })| {
             let _ = write!(list, "{node}:{life},");
             list
         })
@@ -88,7 +105,7 @@ impl Living {
 
     /// Whether a link counts, by the rule of the scripts.
     pub(super) fn counts(&self, record: &Record, ttl: Duration) -> bool {
-        let lives = self.nodes.get(&record.route.node) == Some(&record.life);
+        let lives = self.nodes.get(&record.route.node).is_some_and(|lease| lease.life == record.life);
         let ttl = u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX);
         (lives || record.seen > self.as_of) && record.seen.saturating_add(ttl) >= self.as_of
     }
@@ -98,9 +115,9 @@ pub(super) fn nodes_key(redis: &Redis) -> String {
     format!("{}:nodes", redis.options().prefix)
 }
 
-fn living(node: &str, lease: &str, as_of: u64) -> Option<(NodeId, i64)> {
+fn living(node: &str, lease: &str, as_of: u64) -> Option<(NodeId, Lease)> {
     let mut parts = lease.split(' ');
     let life = parts.next()?.parse().ok()?;
     let until: u64 = parts.next()?.parse().ok()?;
-    (until > as_of).then_some((NodeId(node.parse().ok()?), life))
+    (until > as_of).then_some((NodeId(node.parse().ok()?), Lease { life, until }))
 }

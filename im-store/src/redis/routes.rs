@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use futures::stream::{StreamExt, TryStreamExt};
 use im_core::id::{ConnId, LoginEpoch, NodeId, Uid};
 use im_core::router::{
-    Confirmation, Continuity, KickPolicy, Online, Registration, Route, RouteError, Routes, UserRoutes,
+    Confirmation, Continuity, KickPolicy, Online, Registration, Route, RouteError, RouterNodes, Routes,
+    UserRoutes,
 };
 use redis::{RedisResult, Script, ScriptInvocation};
 
@@ -178,16 +179,21 @@ impl Routes for RedisRoutes {
         let before = self.own().get(&node).filter(|own| own.life >= life).copied();
         let own = before.unwrap_or(Own { life, renewals: 0 });
         if own.life > life {
-            return Ok(Continuity::Kept);
+            return Err(RouteError::Superseded);
         }
         let ttl = u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX);
         let mut call = RENEW.key(nodes_key(&self.redis));
         call.arg(node.0).arg(life).arg(ttl).arg(own.renewals);
-        let done = self.redis.run(call).await;
-        let known: u64 = done.map_err(unavailable)?;
+        let known: Option<u64> = self.redis.run(call).await.map_err(unavailable)?;
+        let known = known.ok_or(RouteError::Superseded)?;
         self.own().insert(node, Own { life, renewals: own.renewals + 1 });
         self.leases.forget().await;
         Ok(if known < own.renewals { Continuity::PerhapsLost } else { Continuity::Kept })
+    }
+
+    async fn nodes(&self) -> Result<RouterNodes, RouteError> {
+        let living = Living::read(&self.redis).await.map_err(unavailable)?;
+        Ok(RouterNodes::Shared(living.lives()))
     }
 
     async fn find(&self, uids: Vec<Uid>) -> Result<Vec<UserRoutes>, RouteError> {

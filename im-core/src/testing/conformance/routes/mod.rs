@@ -13,7 +13,7 @@ use super::case::cases;
 use super::check::same;
 use super::{Case, Failure, Outcome, Report, case};
 use crate::id::{ConnId, DeviceId, DeviceType, LoginEpoch, NodeId, Uid};
-use crate::router::{Confirmation, KickPolicy, Registration, Route, Routes};
+use crate::router::{Confirmation, KickPolicy, Registration, Route, RouteError, RouterNodes, Routes};
 use crate::time::Timestamp;
 
 /// Opens the router under test.
@@ -66,7 +66,11 @@ pub fn routes_cases() -> Vec<Case<dyn RoutesBench>> {
         "Routes::renew" {
             a_nodes_new_life_voids_its_older_routes: "Routes of the node's earlier lives are void: they are not found, and are in nobody's way.",
             routes_are_void_when_their_nodes_lease_has_ended: "Where gates are not in the router's own process, routes of a node whose lease ended are void too.",
-            a_renewal_of_an_earlier_life_changes_nothing: "A renewal of an earlier life changes nothing.",
+            a_renewal_of_an_earlier_life_changes_nothing: "A renewal of an earlier life changes nothing and is [`Superseded`]",
+        }
+        "Routes::nodes" {
+            nodes_are_told_under_their_last_life: "Every node that was renewed, once, under its last life.",
+            a_node_whose_lease_has_ended_is_not_told: "Where gates are not in the router's own process, a node whose lease has ended is not among them.",
         }
         "Routes::find" {
             routes_are_found_in_the_order_asked: "One list for each uid asked, in order; each list in order of epoch.",
@@ -354,8 +358,43 @@ async fn a_renewal_of_an_earlier_life_changes_nothing(bench: &dyn RoutesBench) -
     let routes = open(bench).await?;
     routes.renew(NodeId(1), 2, LEASE).await?;
     let held = phones(&*routes, 1..=2).await?;
-    routes.renew(NodeId(1), 1, LEASE).await?;
+    let refused = matches!(routes.renew(NodeId(1), 1, LEASE).await, Err(RouteError::Superseded));
+    same("whether the earlier life is refused", refused, true)?;
     same("bob's routes", of_bob(&*routes).await?, held)
+}
+
+/// The nodes that the router tells, in order, with their lives.
+async fn lives(routes: &dyn Routes) -> Result<Vec<(u16, i64)>, Failure> {
+    let mut lives: Vec<_> = match routes.nodes().await? {
+        RouterNodes::Untold => return Err(Failure::NotTried("this router does not tell of its nodes")),
+        RouterNodes::Local(nodes) | RouterNodes::Shared(nodes) => {
+            nodes.iter().map(|node| (node.node.0, node.life)).collect()
+        }
+    };
+    lives.sort_unstable();
+    Ok(lives)
+}
+
+async fn nodes_are_told_under_their_last_life(bench: &dyn RoutesBench) -> Outcome {
+    let routes = open(bench).await?;
+    same("the nodes", lives(&*routes).await?, vec![(0, 1), (1, 1), (2, 1)])?;
+    // As large as epochs of leases are.
+    let life = 1_767_225_600_000;
+    routes.renew(NodeId(1), life, LEASE).await?;
+    routes.renew(NodeId(1_023), life + 1, LEASE).await?;
+    let expected = vec![(0, 1), (1, life), (2, 1), (1_023, life + 1)];
+    same("the nodes", lives(&*routes).await?, expected)
+}
+
+async fn a_node_whose_lease_has_ended_is_not_told(bench: &dyn RoutesBench) -> Outcome {
+    let routes = open(bench).await?;
+    lives(&*routes).await?;
+    let short = Duration::from_millis(50);
+    routes.renew(NodeId(1), 1, short).await?;
+    if !bench.outlast(short).await {
+        return Err(Failure::NotTried("leases of this router do not end"));
+    }
+    same("the nodes", lives(&*routes).await?, vec![(0, 1), (2, 1)])
 }
 
 async fn routes_are_found_in_the_order_asked(bench: &dyn RoutesBench) -> Outcome {
