@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use im_core::logic::Policy;
+use im_core::logic::{Policy, Stranger};
 use im_core::memory::{MemoryBus, MemoryRoutes, MemoryStore};
 use im_core::ports::Command;
 use im_core::session::{Reply, Request};
@@ -80,6 +80,21 @@ async fn a_server_whose_name_another_one_takes_says_so_and_takes_no_more() {
     assert!(matches!(failed, ServerError::Superseded));
     first.shutdown().await.unwrap();
     second.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_second_server_of_a_store_without_shared_routes_does_not_start() {
+    let store = Arc::new(MemoryStore::default());
+    let mut policy = Policy::default();
+    policy.node_lease = Duration::from_millis(1_500);
+    let builder = |name: &str| listening().store(store.clone()).name(name).policy(policy.clone());
+    let first = builder("one").start().await.unwrap();
+    let refused = builder("two").start().await.unwrap_err();
+    let stranger = Stranger::AtAnotherRouter { name: "one".to_owned() };
+    assert!(matches!(&refused, ServerError::Company(told) if *told == stranger), "{refused}");
+    // Renamed, it waits for its own old lease.
+    first.shutdown().await.unwrap();
+    builder("two").start().await.unwrap().shutdown().await.unwrap();
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! What has to be done when time passes: deadlines of deliveries, the flush of acknowledgements, the renewal of the node's lease, and whether the
-//! store's epoch is still that of the start.
+//! store's epoch is still that of the start and all its servers at one router.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::channel::oneshot;
 use futures::future::{Either, select};
 
+use super::company::Company;
 use super::{Logic, lock};
 use crate::storage::StoreErrorKind;
 
@@ -28,6 +29,7 @@ pub(super) fn run(
 }
 
 async fn renewals(logic: Arc<Logic>, mut ended: oneshot::Receiver<()>) {
+    let mut company = Company::default();
     loop {
         let at = logic.ports.clock.tick() + logic.policy.node_lease / 3;
         match select(ended, logic.ports.clock.sleep_until(at)).await {
@@ -37,6 +39,7 @@ async fn renewals(logic: Arc<Logic>, mut ended: oneshot::Receiver<()>) {
         // A store that does not answer is not waited for twice: the next renewal would be late.
         if logic.renew_lease().await {
             logic.look_at_epoch().await;
+            company.watch(&logic.ports, &logic.name, logic.policy.route_lease).await;
         }
     }
 }

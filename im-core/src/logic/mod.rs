@@ -11,6 +11,7 @@
 mod acks;
 mod auth;
 mod c2c;
+mod company;
 mod fan_out;
 pub mod group_commit;
 mod maintenance;
@@ -22,6 +23,7 @@ mod reply;
 mod room;
 mod route_lease;
 mod seldom;
+mod start;
 #[cfg(test)]
 mod tests;
 mod version;
@@ -37,15 +39,17 @@ use futures::future::{BoxFuture, join_all};
 use im_proto::{CmdId, ErrorCode};
 
 use self::acks::AckBook;
+pub use self::company::Stranger;
 use self::group_commit::GroupCommit;
 pub use self::policy::Policy;
+pub use self::start::StartError;
 use crate::delivery::Deliveries;
 use crate::fanout::Stored;
 use crate::id::{ConnId, IdsExhausted, MsgIds, NodeId, StoreEpoch};
 use crate::ports::{Authenticator, Clock, Command, RoomPolicy, WakeUp};
 use crate::router::{Bus, Delivery, Routes};
 use crate::session::{Ack, Caller, Reply, Request};
-use crate::storage::{Blocklist, NodeLease, Store, StoreError};
+use crate::storage::{Blocklist, NodeLease, Store};
 
 /// What a server is made of.
 #[derive(Clone)]
@@ -93,6 +97,8 @@ pub struct Logic {
     ports: Ports,
     policy: Policy,
     ids: MsgIds,
+    /// This server's, among those that share its store.
+    name: String,
     lease: Mutex<NodeLease>,
     /// The store's, when this server started.
     epoch: StoreEpoch,
@@ -124,13 +130,17 @@ impl Logic {
     /// Takes a node number for `holder` from the store and makes the use-cases and what runs beside them. `holder` names this server
     /// and stays the same over its restarts; two servers that run at one time need two names.
     ///
+    /// Before that it looks which servers serve beside this one. If a lease may be that of a dead server that would be a
+    /// [`Stranger`], it waits for the lease to end.
+    ///
     /// # Errors
-    /// The store's, if it gives no lease.
+    /// The store's, if it gives no lease; the router's, if it takes no node; and [`StartError::Company`].
     pub async fn start(
         ports: Ports,
         policy: Policy,
         holder: &str,
-    ) -> Result<(Arc<Self>, Background), StoreError> {
+    ) -> Result<(Arc<Self>, Background), StartError> {
+        company::admit(&ports, holder, policy.node_lease.max(policy.route_lease)).await?;
         let epoch = ports.store.epoch().await?;
         let now = ports.clock.now();
         let lease = ports.store.lease_node(holder, now, policy.node_lease).await?;
@@ -160,6 +170,7 @@ impl Logic {
             writer = Some(write.boxed());
             Self {
                 ids: MsgIds::new(lease.node, lease.from, lease.until),
+                name: holder.to_owned(),
                 lease: Mutex::new(lease),
                 epoch,
                 commit,
@@ -187,7 +198,8 @@ impl Logic {
         let (route_stop, routes_stopped) = oneshot::channel();
         let (upkeep, lease) = maintenance::run(logic.clone(), stopped, route_stop);
         let routes = route_lease::run(logic.clone(), routes_stopped);
-        logic.renew_routes().await;
+        // Whatever the router refuses now it would refuse to logins too.
+        logic.try_to_renew_routes().await?;
         let background = [fan_out.boxed(), rooms.boxed(), upkeep.boxed(), lease.boxed(), routes.boxed()];
         Ok((logic, writer.into_iter().chain(background).collect()))
     }

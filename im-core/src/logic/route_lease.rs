@@ -9,7 +9,7 @@ use futures::channel::oneshot;
 use futures::future::{Either, select};
 
 use super::{Logic, lock};
-use crate::router::Continuity;
+use crate::router::{Continuity, RouteError};
 use crate::time::Tick;
 
 /// Renewals in the time of a lease.
@@ -45,23 +45,29 @@ impl Logic {
         self.route_lease.losses.load(Ordering::Acquire)
     }
 
-    /// Renews the lease once; whether that worked. It takes no longer than until the next one is due, and than the node's number can do without
+    /// Renews the lease once, and tells if that stops working; whether it worked.
+    async fn renew_routes(&self) -> bool {
+        let outcome = self.try_to_renew_routes().await;
+        if let Err(failure) = &outcome {
+            self.not_renewed(&words(failure));
+        }
+        outcome.is_ok()
+    }
+
+    /// Renews the lease once. It takes no longer than until the next one is due, and than the node's number can do without
     /// renewal, since a server that starts waits for the first one.
-    pub(super) async fn renew_routes(&self) -> bool {
+    pub(super) async fn try_to_renew_routes(&self) -> Result<(), RouteError> {
         let asked = self.ports.clock.tick();
         let ttl = self.policy.route_lease;
         let life = lock(&self.lease).epoch;
         let renewal = self.ports.routes.renew(self.node(), life, ttl);
         let deadline = self.ports.clock.sleep_until(asked + ttl.min(self.policy.node_lease) / RENEWALS);
         let outcome = match select(renewal, deadline).await {
-            Either::Left((outcome, _)) => outcome.map_err(|failure| words(&failure)),
-            Either::Right(_) => Err("no answer".to_owned()),
+            Either::Left((outcome, _)) => outcome,
+            Either::Right(_) => Err(RouteError::Unavailable(Some(Arc::new(NoAnswer)))),
         };
-        match &outcome {
-            Ok(continuity) => self.renewed(asked + ttl, *continuity),
-            Err(reason) => self.not_renewed(reason),
-        }
-        outcome.is_ok()
+        self.renewed(asked + ttl, outcome?);
+        Ok(())
     }
 
     fn not_renewed(&self, reason: &str) {
@@ -88,12 +94,23 @@ impl Logic {
     }
 }
 
-/// A failure with its cause.
+/// The router was asked and did not answer in time.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer in time")]
+struct NoAnswer;
+
+/// A failure with its causes. Some errors say their cause themselves: nothing is said twice.
 pub(super) fn words(failure: &dyn Error) -> String {
-    match failure.source() {
-        Some(cause) => format!("{failure}: {cause}"),
-        None => failure.to_string(),
+    let mut words = failure.to_string();
+    let mut cause = failure.source();
+    while let Some(source) = cause {
+        let more = source.to_string();
+        if !words.ends_with(&more) {
+            words = format!("{words}: {more}");
+        }
+        cause = source.source();
     }
+    words
 }
 
 /// Renews the lease until the server has stopped.

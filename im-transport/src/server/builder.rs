@@ -50,6 +50,9 @@ impl ServerBuilder {
 
     /// Who is where. Default: in memory, which is right for a server of one process. Several servers share their routes, and their [`bus`](Self::bus) too: without one
     /// the server does not start ([`ServerError::RoutesWithoutBus`]).
+    ///
+    /// All servers of a store have to share their routes, and those of different stores must not. A server that finds another one running where that is
+    /// not so does not start ([`ServerError::Company`]). Where the other may have died, it waits until the lease has ended.
     pub fn routes(self, routes: Arc<dyn Routes>) -> Self {
         Self { routes: Some(routes), ..self }
     }

@@ -1,3 +1,4 @@
+use im_core::logic::{StartError, Stranger};
 use im_core::storage::StoreError;
 
 /// Why a server does not start, or did not end well.
@@ -30,6 +31,15 @@ pub enum ServerError {
     /// The store gave no node number.
     #[error("the store does not let the server start")]
     Store(#[from] StoreError),
+    /// The router took no node, and would take no login. Only a router outside of this process can refuse.
+    #[error("the router does not let the server start")]
+    Routes(#[source] im_core::router::RouteError),
+    /// Another server runs that does not belong together with this one: servers of one store have to share their routes, and those of two stores must not.
+    #[error(transparent)]
+    Company(Stranger),
+    /// The server could not be started for another reason.
+    #[error("the server does not start")]
+    Start(#[source] StartError),
     /// The bus took no subscription.
     #[error("the bus does not let the server start")]
     Bus(#[from] im_core::router::BusError),
@@ -47,4 +57,15 @@ pub enum ServerError {
     /// What was acknowledged is stored, but the last acknowledgements of receivers were not stored in time.
     #[error("the store did not take the last acknowledgements in time")]
     Unflushed,
+}
+
+impl From<StartError> for ServerError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Store(error) => Self::Store(error),
+            StartError::Routes(error) => Self::Routes(error),
+            StartError::Company(stranger) => Self::Company(stranger),
+            other => Self::Start(other),
+        }
+    }
 }

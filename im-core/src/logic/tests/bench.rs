@@ -27,7 +27,7 @@ pub(super) use crate::message::TimelineId;
 pub(super) use crate::ports::{AuthError, Credentials, Identity, OpenRooms, WakeUpError};
 pub(super) use crate::router::{Parcel, Subscription};
 pub(super) use crate::session::{Acked, KickReason, Login, Ticket, Verdict};
-pub(super) use crate::storage::{Cursors, Page, Placed, Post, Read, Timelines};
+pub(super) use crate::storage::{Cursors, Page, Placed, Post, Read, StoreError, Timelines};
 pub(super) use crate::testing::StoreLayer;
 pub(super) use crate::time::{Tick, Timestamp};
 

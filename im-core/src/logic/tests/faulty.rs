@@ -2,7 +2,8 @@
 
 use super::bench::*;
 use crate::router::{
-    BusError, Confirmation, Continuity, KickPolicy, Online, Registration, Route, RouteError, UserRoutes,
+    BusError, Confirmation, Continuity, KickPolicy, Online, Registration, Route, RouteError, RouterNodes,
+    UserRoutes,
 };
 
 /// A router that fails while the test says so, and that may say that it lost routes.
@@ -13,6 +14,8 @@ pub(super) struct FaultyRoutes {
     /// Nobody is found.
     pub(super) blind: AtomicBool,
     pub(super) lost: AtomicBool,
+    /// The nodes that it tells.
+    pub(super) nodes: Mutex<Option<RouterNodes>>,
     inner: MemoryRoutes,
 }
 
@@ -37,6 +40,10 @@ impl Routes for FaultyRoutes {
         self.inner.renew(node, life, ttl).await?;
         let lost = self.lost.swap(false, Ordering::Relaxed);
         Ok(if lost { Continuity::PerhapsLost } else { Continuity::Kept })
+    }
+
+    async fn nodes(&self) -> Result<RouterNodes, RouteError> {
+        Ok(lock(&self.nodes).clone().unwrap_or(RouterNodes::Untold))
     }
 
     async fn find(&self, uids: Vec<Uid>) -> Result<Vec<UserRoutes>, RouteError> {

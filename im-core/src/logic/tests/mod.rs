@@ -2,6 +2,7 @@
 
 mod bench;
 mod blocking;
+mod company;
 mod faulty;
 mod logins;
 mod outages;
