@@ -54,6 +54,7 @@ pub trait Bus: Send + Sync + 'static {
     /// # Contract
     /// - A parcel reaches the node that it names and no other.
     /// - It does not wait for a slow node: what does not fit in its queue is dropped, pushes before kicks.
+    /// - Pushes that are dropped take no kicks with them. If they end the subscription, kicks wait for the next one.
     ///
     /// # Errors
     /// [`BusError::Unavailable`].

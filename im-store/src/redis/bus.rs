@@ -1,40 +1,49 @@
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, RandomState};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use futures::future::{select, try_join_all};
+use futures::future::{join, join_all};
 use futures::{Stream, StreamExt};
 use im_core::id::NodeId;
 use im_core::memory::MemoryBus;
-use im_core::router::{Bus, BusError, Delivery, Subscription};
+use im_core::router::{Bus, BusError, Delivery, Parcel, Subscription};
 use redis::RedisResult;
-use redis::aio::{PubSubSink, PubSubStream};
-use tokio::task::AbortHandle;
 
+use super::feed::{Feed, ended, send};
+use super::kicks::Kicks;
 use super::link::Redis;
-use super::parcel::{self, Payload};
+use super::parcel;
 
-/// How often a subscription asks whether its connection is still alive.
-const PING: Duration = Duration::from_secs(2);
+/// The channel of what a node's links are to get, but kicks.
+const PUSHES: &str = "b";
 
-/// The bus as channels of Redis, one a node.
+/// The channel of kicks of a node's links.
+const KICKS: &str = "x";
+
+/// The bus as channels of Redis, two a node: one for pushes, and one for kicks.
 ///
-/// A subscription ends when its connection does, and the gate subscribes again. Parcels that were published in between are lost, as any may be.
+/// Redis cuts a subscriber that falls behind (`client-output-buffer-limit pubsub`), and what it held for it is lost. So
+/// each channel is read over a connection of its own, and pushes are published over another one than kicks and routes:
+/// whatever becomes of pushes, kicks arrive.
+///
+/// A subscription ends when a connection does, and the gate subscribes again. Pushes that were published in between are lost, as any may be. Kicks wait
+/// for the next subscription, if it was the pushes' connection.
 #[derive(Debug)]
 pub struct RedisBus {
     redis: Redis,
+    /// The same one, for pushes alone.
+    pushes: Redis,
     capacity: usize,
+    kicks: Arc<Kicks>,
 }
 
 impl RedisBus {
     /// A bus over `redis`. What arrives waits for its gate in a queue of [`MemoryBus::DEFAULT_CAPACITY`].
     pub fn new(redis: Redis) -> Self {
-        Self { redis, capacity: MemoryBus::DEFAULT_CAPACITY }
+        let pushes = redis.apart();
+        Self { redis, pushes, capacity: MemoryBus::DEFAULT_CAPACITY, kicks: Arc::default() }
     }
 
     /// With queues that hold pushes of at most `capacity` bytes each.
@@ -43,41 +52,25 @@ impl RedisBus {
         Self { capacity, ..self }
     }
 
-    async fn send(&self, node: NodeId, payload: Bytes) -> RedisResult<()> {
-        let mut command = redis::cmd("PUBLISH");
-        command.arg(self.redis.name("b", node)).arg(&payload[..]);
-        self.redis.run(command).await
-    }
-
     async fn begin(&self, node: NodeId) -> RedisResult<Subscription> {
-        let (mut sink, stream) = self.redis.pub_sub().await?.split();
-        tokio::time::timeout(self.redis.options().deadline, sink.subscribe(self.redis.name("b", node)))
-            .await
-            .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))?;
-        let token = RandomState::new().hash_one(node);
-        // Those before this one end.
-        self.send(node, parcel::takeover(token)).await?;
-        let queue = MemoryBus::new(self.capacity);
-        let Ok(arrived) = queue.subscribe(node).await else {
-            return Err(std::io::Error::other("no queue").into());
+        let kicks = match self.kicks.arrive(node) {
+            true => None,
+            false => Some(Feed::open(&self.redis, KICKS, node, self.capacity).await?),
         };
-        let receiver = Receiver { node, token, queue, deadline: self.redis.options().deadline };
-        let task = tokio::spawn(receiver.run(sink, stream)).abort_handle();
-        Ok(Box::pin(Arriving { arrived, task }))
+        let pushes = Feed::open(&self.redis, PUSHES, node, self.capacity).await?;
+        let reader = self.kicks.attend(node, kicks).ok_or_else(ended)?;
+        Ok(Box::pin(Arriving { node, reader, pushes, kicks: self.kicks.clone(), is_over: false }))
     }
 }
 
 #[async_trait]
 impl Bus for RedisBus {
     async fn publish(&self, batch: Vec<Delivery>) -> Result<(), BusError> {
-        let mut nodes: BTreeMap<NodeId, Vec<Delivery>> = BTreeMap::new();
-        for delivery in batch {
-            nodes.entry(delivery.node).or_default().push(delivery);
-        }
-        let payloads = nodes.iter().flat_map(|(node, batch)| {
-            parcel::encode(batch).into_iter().map(|payload| self.send(*node, payload))
-        });
-        try_join_all(payloads).await.map(drop).map_err(unavailable)
+        let (kicks, pushes): (Vec<_>, Vec<_>) =
+            batch.into_iter().partition(|delivery| matches!(delivery.parcel, Parcel::Kick { .. }));
+        let (kicked, pushed) =
+            join(send_all(&self.redis, KICKS, kicks), send_all(&self.pushes, PUSHES, pushes)).await;
+        kicked.and(pushed).map_err(unavailable)
     }
 
     async fn subscribe(&self, node: NodeId) -> Result<Subscription, BusError> {
@@ -85,65 +78,53 @@ impl Bus for RedisBus {
     }
 }
 
-/// Takes what a channel brings at once, into a bounded queue, so that Redis need not hold it.
-struct Receiver {
-    node: NodeId,
-    token: u64,
-    /// Its subscription ends with it.
-    queue: MemoryBus,
-    deadline: Duration,
+/// Each parcel to its node. Where some cannot be sent the others are, and the first failure is told.
+async fn send_all(redis: &Redis, channel: &str, batch: Vec<Delivery>) -> RedisResult<()> {
+    let mut nodes: BTreeMap<NodeId, Vec<Delivery>> = BTreeMap::new();
+    for delivery in batch {
+        nodes.entry(delivery.node).or_default().push(delivery);
+    }
+    let payloads = nodes.iter().flat_map(|(node, batch)| {
+        parcel::encode(batch).into_iter().map(|payload| send(redis, channel, *node, payload))
+    });
+    join_all(payloads).await.into_iter().collect()
 }
 
-impl Receiver {
-    async fn run(self, sink: PubSubSink, stream: PubSubStream) {
-        let (receive, watch) = (pin!(self.receive(stream)), pin!(self.watch(sink)));
-        select(receive, watch).await;
-    }
-
-    /// Ends with the connection, or when another subscription takes over.
-    async fn receive(&self, mut stream: PubSubStream) {
-        while let Some(message) = stream.next().await {
-            match parcel::decode(self.node, Bytes::copy_from_slice(message.get_payload_bytes())) {
-                Some(Payload::Parcels(parcels)) => {
-                    // A queue in memory takes whatever comes.
-                    let _ = self.queue.publish(parcels).await;
-                }
-                Some(Payload::Takeover(token)) if token != self.token => return,
-                Some(Payload::Takeover(_)) => {}
-                None => tracing::warn!(node = %self.node, "parcels of another version are dropped"),
-            }
-        }
-    }
-
-    /// Ends when Redis does not answer.
-    async fn watch(&self, mut sink: PubSubSink) {
-        loop {
-            tokio::time::sleep(PING).await;
-            match tokio::time::timeout(self.deadline, sink.ping::<redis::Value>()).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(_)) | Err(_) => return,
-            }
-        }
-    }
-}
-
-/// A subscription; its task ends with it.
+/// What arrives for a node. Kicks come first.
 struct Arriving {
-    arrived: Subscription,
-    task: AbortHandle,
+    node: NodeId,
+    reader: u64,
+    pushes: Feed,
+    kicks: Arc<Kicks>,
+    is_over: bool,
 }
 
 impl Stream for Arriving {
     type Item = Vec<Delivery>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.arrived.poll_next_unpin(cx)
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        let kicks = self.kicks.poll(self.node, self.reader, cx);
+        if let Poll::Ready(Some(_)) = kicks {
+            return kicks;
+        }
+        let arrived = match self.pushes.arrived.poll_next_unpin(cx) {
+            Poll::Pending => kicks,
+            pushes => pushes,
+        };
+        self.is_over = arrived == Poll::Ready(None);
+        arrived
     }
 }
 
 impl Drop for Arriving {
+    /// One that ended by itself has a successor, to whom it leaves the kicks.
     fn drop(&mut self) {
-        self.task.abort();
+        if !self.is_over {
+            self.kicks.leave(self.node, self.reader);
+        }
     }
 }
 

@@ -23,7 +23,7 @@ pub struct Redis {
 }
 
 struct Shared {
-    source: Source,
+    source: Arc<Source>,
     options: RedisOptions,
     current: Mutex<Current>,
 }
@@ -44,10 +44,19 @@ impl fmt::Debug for Redis {
 
 impl Redis {
     pub(super) async fn open(options: RedisOptions) -> Result<Self, RedisError> {
-        let source = Source::of(&options.url)?;
-        let redis = Self { shared: Arc::new(Shared { source, options, current: Mutex::default() }) };
+        let source = Arc::new(Source::of(&options.url)?);
+        let redis = Self::over(source, options);
         redis.run::<()>(redis::cmd("PING")).await.map_err(RedisError::of)?;
         Ok(redis)
+    }
+
+    fn over(source: Arc<Source>, options: RedisOptions) -> Self {
+        Self { shared: Arc::new(Shared { source, options, current: Mutex::default() }) }
+    }
+
+    /// The same Redis over a connection of its own, which is made when it is first used.
+    pub(super) fn apart(&self) -> Self {
+        Self::over(self.shared.source.clone(), self.shared.options.clone())
     }
 
     pub(super) fn options(&self) -> &RedisOptions {
@@ -73,7 +82,7 @@ impl Redis {
     /// A connection of its own for subscriptions.
     pub(super) async fn pub_sub(&self) -> RedisResult<PubSub> {
         self.within(async {
-            match &self.shared.source {
+            match &*self.shared.source {
                 Source::Single(client) => client.get_async_pubsub().await,
                 Source::Sentinel(sentinel) => {
                     let client = sentinel.lock().await.async_get_client().await?;
@@ -94,7 +103,8 @@ impl Redis {
         .await
     }
 
-    async fn within<T>(&self, call: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+    /// A call, within the deadline.
+    pub(super) async fn within<T>(&self, call: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
         let timed = tokio::time::timeout(self.options().deadline, call).await;
         timed.unwrap_or_else(|_| Err(too_slow()))
     }
@@ -130,7 +140,7 @@ impl Shared {
         let deadline = Some(self.options.deadline);
         let config =
             AsyncConnectionConfig::new().set_connection_timeout(deadline).set_response_timeout(deadline);
-        match &self.source {
+        match &*self.source {
             Source::Single(client) => {
                 client.get_multiplexed_async_connection_with_config(&config).await.map(Connection::Single)
             }

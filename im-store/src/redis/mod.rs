@@ -9,13 +9,16 @@
 //! | `:nodes` | a hash, node → life, end of its lease, renewals |
 //! | `:o:` 0 to 1023 | a sorted set, uid → when a gate last spoke of the user: who is online, to be counted and listed |
 //! | `:l:` name | a lock: token, end of its lease, holder |
-//! | `:b:` node | a channel, what the node's links are to get |
+//! | `:b:` node | a channel, what the node's links are to get but kicks |
+//! | `:x:` node | a channel, kicks of the node's links |
 //!
 //! Every script works on one key, so that a Cluster takes it. Redis' own clock orders logins and ends leases; let the servers that may replace each
 //! other keep the same time.
 
 mod bus;
 mod cached;
+mod feed;
+mod kicks;
 mod leases;
 mod link;
 mod locks;

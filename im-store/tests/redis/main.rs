@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod faults;
+mod kicks;
 mod locks;
 mod online;
 
