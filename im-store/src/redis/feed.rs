@@ -35,7 +35,7 @@ impl Feed {
         capacity: usize,
     ) -> RedisResult<Self> {
         let (mut sink, stream) = redis.pub_sub().await?.split();
-        redis.within(sink.subscribe(redis.name(channel, node))).await?;
+        redis.within(sink.subscribe(redis.channel(channel, node))).await?;
         let queue = MemoryBus::new(capacity);
         // A queue in memory takes every subscription.
         let arrived = queue.subscribe(node).await.map_err(|_| ended())?;
@@ -73,7 +73,7 @@ impl Drop for Feed {
 /// Publishes on a channel of a node.
 pub(super) async fn send(redis: &Redis, channel: &str, node: NodeId, payload: Bytes) -> RedisResult<()> {
     let mut command = redis::cmd("PUBLISH");
-    command.arg(redis.name(channel, node)).arg(&payload[..]);
+    command.arg(redis.channel(channel, node)).arg(&payload[..]);
     redis.run(command).await
 }
 

@@ -25,6 +25,7 @@ pub struct Redis {
 struct Shared {
     source: Arc<Source>,
     options: RedisOptions,
+    database: i64,
     current: Mutex<Current>,
 }
 
@@ -44,6 +45,7 @@ impl fmt::Debug for Redis {
 
 impl Redis {
     pub(super) async fn open(options: RedisOptions) -> Result<Self, RedisError> {
+        options.check()?;
         let source = Arc::new(Source::of(&options.url)?);
         let redis = Self::over(source, options);
         redis.run::<()>(redis::cmd("PING")).await.map_err(RedisError::of)?;
@@ -51,7 +53,8 @@ impl Redis {
     }
 
     fn over(source: Arc<Source>, options: RedisOptions) -> Self {
-        Self { shared: Arc::new(Shared { source, options, current: Mutex::default() }) }
+        let database = source.database();
+        Self { shared: Arc::new(Shared { source, options, database, current: Mutex::default() }) }
     }
 
     /// The same Redis over a connection of its own, which is made when it is first used.
@@ -63,9 +66,17 @@ impl Redis {
         &self.shared.options
     }
 
-    /// A key or a channel.
-    pub(super) fn name(&self, kind: &str, of: impl fmt::Display) -> String {
+    /// A key.
+    pub(super) fn key(&self, kind: &str, of: impl fmt::Display) -> String {
         format!("{}:{kind}:{of}", self.options().prefix)
+    }
+
+    /// A channel. Redis keeps its databases apart by their keys alone, so a channel has the database in its name.
+    pub(super) fn channel(&self, kind: &str, of: impl fmt::Display) -> String {
+        match self.shared.database {
+            0 => self.key(kind, of),
+            database => self.key(kind, format_args!("{database}:{of}")),
+        }
     }
 
     /// Runs a call, within the deadline.
@@ -84,7 +95,7 @@ impl Redis {
         self.within(async {
             match &*self.shared.source {
                 Source::Single(client) => client.get_async_pubsub().await,
-                Source::Sentinel(sentinel) => {
+                Source::Sentinel(sentinel, _) => {
                     let client = sentinel.lock().await.async_get_client().await?;
                     client.get_async_pubsub().await
                 }
@@ -144,7 +155,7 @@ impl Shared {
             Source::Single(client) => {
                 client.get_multiplexed_async_connection_with_config(&config).await.map(Connection::Single)
             }
-            Source::Sentinel(sentinel) => {
+            Source::Sentinel(sentinel, _) => {
                 let mut sentinel = sentinel.lock().await;
                 sentinel.get_async_connection_with_config(&config).await.map(Connection::Single)
             }

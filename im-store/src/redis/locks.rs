@@ -23,7 +23,7 @@ impl RedisLocks {
     }
 
     fn key(&self, name: &str) -> String {
-        self.redis.name("l", name)
+        self.redis.key("l", name)
     }
 
     /// Moves the end of a lease; `false` if it is over.

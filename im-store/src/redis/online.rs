@@ -36,7 +36,7 @@ fn set_of(uid: &Uid) -> u16 {
 }
 
 fn key(redis: &Redis, set: u16) -> String {
-    redis.name("o", set)
+    redis.key("o", set)
 }
 
 /// When an entry was written that now ends.

@@ -10,6 +10,9 @@ use super::url::Source;
 /// What Redis calls it if it lets somebody not in, or not do what everybody has to do.
 const DENIALS: [&str; 3] = ["NOAUTH", "WRONGPASS", "NOPERM"];
 
+/// Bytes of a prefix.
+const MAX_PREFIX: usize = 64;
+
 /// How to reach a [`Redis`].
 #[derive(Clone)]
 pub struct RedisOptions {
@@ -29,6 +32,9 @@ pub enum RedisError {
         "{0}: a Redis URL is like redis://HOST:PORT, redis+sentinel://HOST:PORT,HOST:PORT/SERVICE or redis+cluster://HOST:PORT,HOST:PORT"
     )]
     Url(String),
+    /// No [`prefix`](RedisOptions::prefix) is like this.
+    #[error("{0:?}: a prefix has 1 to 64 letters, digits and -_.{{}}")]
+    Prefix(String),
     /// It cannot be reached.
     #[error("Redis cannot be reached: is it running, and is the address right?")]
     Unavailable(#[source] redis::RedisError),
@@ -90,18 +96,24 @@ impl RedisOptions {
         }
     }
 
-    /// What all keys and channels begin with: systems that share a Redis need different ones. `im`.
+    /// What the names of all keys and channels begin with. `im`. Deployments that share a database of a Redis need different ones.
+    ///
+    /// It has 1 to 64 ASCII letters, digits and `-_.{}`. No colon: with it one deployment's names could be another's. With a tag in braces,
+    /// as in `{im}`, one node of a Cluster gets all keys.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// Looks whether the URL is one, without reaching for the Redis.
+    /// Looks whether the URL and the prefix can be such, without reaching for the Redis.
     ///
     /// # Errors
-    /// [`RedisError::Url`].
+    /// [`RedisError::Url`], [`RedisError::Prefix`].
     pub fn check(&self) -> Result<(), RedisError> {
+        if !is_prefix(&self.prefix) {
+            return Err(RedisError::Prefix(self.prefix.clone()));
+        }
         Source::of(&self.url).map(drop)
     }
 
@@ -138,5 +150,26 @@ impl RedisOptions {
     /// [`RedisError`].
     pub async fn open(self) -> Result<Redis, RedisError> {
         Redis::open(self).await
+    }
+}
+
+fn is_prefix(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.{}".contains(&byte);
+    (1..=MAX_PREFIX).contains(&text.len()) && text.bytes().all(fits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_a_short_word_without_a_colon() {
+        let check = |prefix: &str| RedisOptions::new("redis://127.0.0.1").prefix(prefix).check();
+        for prefix in ["im", "{im}", "shop-2_eu.im", "7", &"x".repeat(64)] {
+            assert!(check(prefix).is_ok(), "{prefix}");
+        }
+        for prefix in ["", "im:u", "a b", "é", "im\n", "*", &"x".repeat(65)] {
+            assert!(matches!(check(prefix), Err(RedisError::Prefix(_))), "{prefix:?}");
+        }
     }
 }

@@ -63,7 +63,7 @@ impl RedisRoutes {
     }
 
     fn key(&self, uid: &Uid) -> String {
-        self.redis.name("u", uid)
+        self.redis.key("u", uid)
     }
 
     /// What both scripts over a user's links begin with.

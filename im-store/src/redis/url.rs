@@ -8,8 +8,8 @@ use super::RedisError;
 /// Where connections come from.
 pub(super) enum Source {
     Single(Client),
-    /// Asks for the master each time.
-    Sentinel(Mutex<SentinelClient>),
+    /// Asks for the master each time. With the number of the database.
+    Sentinel(Mutex<SentinelClient>, i64),
     /// The nodes one by one, too, for subscriptions.
     Cluster(ClusterClient, Vec<Client>),
 }
@@ -22,6 +22,15 @@ struct Parts<'a> {
 }
 
 impl Source {
+    /// The number of the database. A Cluster has one, with the number 0.
+    pub(super) fn database(&self) -> i64 {
+        match self {
+            Self::Single(client) => client.get_connection_info().redis_settings().db(),
+            Self::Sentinel(_, database) => *database,
+            Self::Cluster(..) => 0,
+        }
+    }
+
     pub(super) fn of(url: &str) -> Result<Self, RedisError> {
         let made = match url.split_once("://") {
             Some(("redis", _)) => Client::open(url).ok().map(Self::Single),
@@ -62,16 +71,15 @@ fn sentinel(parts: &Parts<'_>) -> Option<Source> {
     let hosts: Option<Vec<ConnectionAddr>> = parts.hosts.iter().map(|host| address(host)).collect();
     let mut builder =
         SentinelClientBuilder::new(hosts?, *parts.path.first()?, SentinelServerType::Master).ok()?;
-    if let Some(db) = parts.path.get(1) {
-        builder = builder.set_client_to_redis_db(db.parse().ok()?);
-    }
+    let database = parts.path.get(1).map_or(Some(0), |database| database.parse().ok())?;
+    builder = builder.set_client_to_redis_db(database);
     if let Some((name, password)) = parts.user.map(|user| user.split_once(':').unwrap_or(("", user))) {
         if !name.is_empty() {
             builder = builder.set_client_to_redis_username(name);
         }
         builder = builder.set_client_to_redis_password(password);
     }
-    Some(Source::Sentinel(Mutex::new(builder.build().ok()?)))
+    Some(Source::Sentinel(Mutex::new(builder.build().ok()?), database))
 }
 
 fn cluster(parts: &Parts<'_>) -> RedisResult<Source> {
@@ -93,7 +101,7 @@ mod tests {
     fn the_three_kinds_are_told_apart() {
         let kind = |url| match Source::of(url) {
             Ok(Source::Single(_)) => "single",
-            Ok(Source::Sentinel(_)) => "sentinel",
+            Ok(Source::Sentinel(..)) => "sentinel",
             Ok(Source::Cluster(..)) => "cluster",
             Err(_) => "wrong",
         };
@@ -105,6 +113,21 @@ mod tests {
         for url in ["", "127.0.0.1", "http://127.0.0.1", "redis+sentinel://127.0.0.1", "redis+cluster://"] {
             assert_eq!(kind(url), "wrong", "{url}");
         }
+    }
+
+    #[test]
+    fn the_number_of_the_database_is_that_of_the_url() {
+        for (url, database) in [
+            ("redis://127.0.0.1", 0),
+            ("redis://127.0.0.1/0", 0),
+            ("redis://:secret@127.0.0.1/3", 3),
+            ("redis+sentinel://127.0.0.1/im", 0),
+            ("redis+sentinel://127.0.0.1/im/2", 2),
+            ("redis+cluster://127.0.0.1", 0),
+        ] {
+            assert_eq!(Source::of(url).ok().map(|source| source.database()), Some(database), "{url}");
+        }
+        assert!(Source::of("redis+sentinel://127.0.0.1/im/two").is_err());
     }
 
     #[test]

@@ -2,10 +2,14 @@
 #![cfg(feature = "redis")]
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod apart;
 mod faults;
 mod kicks;
 mod locks;
 mod online;
+#[path = "../sqlite/posts.rs"]
+#[allow(dead_code)]
+mod posts;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -61,7 +61,7 @@ impl CachedBlocklist {
     }
 
     fn key(&self, owner: &Uid) -> String {
-        self.cache.redis.name("k", owner)
+        self.cache.redis.key("k", owner)
     }
 
     /// What is kept of an owner about these; `None` if Redis does not say.

@@ -17,7 +17,7 @@ pub(super) const MOST: usize = 100;
 const TTL: Duration = Duration::from_secs(3_600);
 
 fn key(cache: &Cache, epoch: StoreEpoch, owner: &Uid) -> String {
-    cache.redis.name("c", format_args!("{}:{owner}", epoch.0))
+    cache.redis.key("c", format_args!("{}:{owner}", epoch.0))
 }
 
 /// A page, if what is kept shows it.

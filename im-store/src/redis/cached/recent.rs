@@ -19,7 +19,7 @@ const MOST_BYTES: usize = 16 << 10;
 const TTL: Duration = Duration::from_secs(86_400);
 
 fn key(cache: &Cache, epoch: StoreEpoch, group: GroupId) -> String {
-    cache.redis.name("g", format_args!("{}:{group}", epoch.0))
+    cache.redis.key("g", format_args!("{}:{group}", epoch.0))
 }
 
 /// What a read asks for: entries above `after`, `count` of them if their sizes allow.
