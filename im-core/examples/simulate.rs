@@ -5,8 +5,8 @@
 //! cargo run --profile simulation -p im-core --features testing --example simulate -- --replay SEED
 //! cargo run --profile simulation -p im-core --features testing --example simulate -- --mutants
 //! ```
-#![allow(clippy::print_stdout, clippy::print_stderr)]
-
+use std::fmt::Display;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use im_core::testing::sim::{self, Mutant};
@@ -24,9 +24,9 @@ fn main() -> ExitCode {
         (Some(seed), _) => replay(seed),
         (None, Some(seeds)) => many(number("--first").unwrap_or(0), seeds),
         (None, None) => {
-            eprintln!(
-                "usage: simulate (--seeds COUNT [--first SEED] | --replay SEED | --mutants [--seeds COUNT])"
-            );
+            let usage =
+                "usage: simulate (--seeds COUNT [--first SEED] | --replay SEED | --mutants [--seeds COUNT])";
+            let _ = writeln!(std::io::stderr(), "{usage}");
             ExitCode::from(2)
         }
     }
@@ -37,32 +37,32 @@ fn many(first: u64, seeds: u64) -> ExitCode {
     let summary = sim::run_all(first..first + seeds, |outcome| {
         done += 1;
         if let Some(broken) = &outcome.broken {
-            println!("{broken}");
+            say(broken);
         }
         if done % 500 == 0 {
-            println!("{done} of {seeds} seeds");
+            say(format_args!("{done} of {seeds} seeds"));
         }
     });
-    println!("{} seeds met:\n{}", summary.seeds, summary.counts);
+    say(format_args!("{} seeds met:\n{}", summary.seeds, summary.counts));
     match summary.verdict() {
         Ok(()) => {
-            println!("no promise was broken");
+            say("no promise was broken");
             ExitCode::SUCCESS
         }
         Err(what) => {
-            println!("{what}");
+            say(what);
             ExitCode::FAILURE
         }
     }
 }
 
 fn replay(seed: u64) -> ExitCode {
-    let outcome = sim::replay(seed, None, Box::new(|line| println!("{line}")));
-    println!("trace {:016x}", outcome.trace);
+    let outcome = sim::replay(seed, None, Box::new(|line| say(line)));
+    say(format_args!("trace {:016x}", outcome.trace));
     match outcome.broken {
         None => ExitCode::SUCCESS,
         Some(broken) => {
-            println!("{broken}");
+            say(broken);
             ExitCode::FAILURE
         }
     }
@@ -74,9 +74,18 @@ fn mutants(seeds: u64) -> ExitCode {
         let caught = (0..seeds).find_map(|seed| sim::run(seed, Some(mutant)).broken);
         all_caught &= caught.is_some();
         match caught {
-            Some(broken) => println!("{mutant}: seed {}, {}: {}", broken.seed, broken.invariant, broken.what),
-            None => println!("{mutant}: not caught in {seeds} seeds"),
+            Some(broken) => {
+                say(format_args!("{mutant}: seed {}, {}: {}", broken.seed, broken.invariant, broken.what))
+            }
+            None => say(format_args!("{mutant}: not caught in {seeds} seeds")),
         }
     }
     if all_caught { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Prints a line. Where nobody reads any more, as behind `head`, there is nothing left to do.
+fn say(words: impl Display) {
+    if writeln!(std::io::stdout(), "{words}").is_err() {
+        std::process::exit(1);
+    }
 }

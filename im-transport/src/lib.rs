@@ -25,7 +25,7 @@ let server = Server::builder()
     .tcp("0.0.0.0:9000")
     .start()
     .await?;
-println!("serving on {:?}", server.tcp_addr());
+tracing::info!(address = ?server.tcp_addr(), "serves");
 
 tokio::signal::ctrl_c().await?;
 server.shutdown().await?;
@@ -68,6 +68,9 @@ and are decoded where they are; frames go out in one vectored write a wake-up. [
 Everything that an operator should know goes to [`tracing`](https://docs.rs/tracing): `warn` and `error` for what somebody has to look at (a user
 centre, a store or a bus that fails, each with its cause), `info` for links that were cut, `debug` for how each link ended. Install a subscriber to
 see it. Nothing is counted yet but [`Server::connections`].
+
+With `tracing_subscriber::fmt()`, say `.log_internal_errors(false)`. By default it complains on standard error of each line that
+it cannot write. Where standard error is gone, or lies on a full disk, that complaint is a panic, and ends a part of the server.
 "#
 )]
 //! # Features

@@ -50,8 +50,13 @@ async fn run(args: Args) -> Result<Exit, Failure> {
     }
 }
 
-/// What `IM_LOG` asks for, by default warnings.
+/// What `IM_LOG` asks for, by default warnings. A line that cannot be written is dropped.
 fn log_to_stderr() {
     let filter = EnvFilter::try_from_env("IM_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // Else it is complained of on standard error too, which panics where that is gone.
+        .log_internal_errors(false)
+        .init();
 }

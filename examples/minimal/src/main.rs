@@ -28,7 +28,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::var("ADDRESS").unwrap_or_else(|_| "127.0.0.1:9000".to_owned());
     let store = Arc::new(LogStore::open("minimal-store").await?);
 
-    let mut terminated = signal(SignalKind::terminate())?;
     let mut server = Server::builder()
         .store(store.clone())
         .authenticator(Arc::new(JwtAuthenticator::new(&secret)))
@@ -36,12 +35,16 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .tcp(address)
         .start()
         .await?;
+    // Until here a signal ended the process at once, however long the store took to open. Nothing is lost by that.
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut terminated = signal(SignalKind::terminate())?;
     if let Some(address) = server.tcp_addr() {
-        writeln!(std::io::stdout(), "listens on {address}")?;
+        // A server whose output nobody reads serves all the same.
+        let _ = writeln!(std::io::stdout(), "listens on {address}");
     }
 
     tokio::select! {
-        pressed = tokio::signal::ctrl_c() => pressed?,
+        _ = interrupted.recv() => {}
         _ = terminated.recv() => {}
         failure = server.failed() => return Err(failure.into()),
     }

@@ -40,9 +40,7 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
         .name(settings.node())
         .start()
         .await?;
-    if let Some(address) = server.tcp_addr() {
-        output::line(&format!("ready tcp={address}"))?;
-    }
+    announce(&server);
     let failure = tokio::select! {
         name = signals.next() => {
             tracing::info!(signal = name, links = server.connections(), "stops: sends clients away, and answers what they asked");
@@ -60,6 +58,15 @@ pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
         Some(ServerError::Superseded) => Err(NameTaken(settings.node().to_owned()).into()),
         Some(failure) => Err(failure.into()),
         None => Ok(stopped?),
+    }
+}
+
+/// Says that it serves. It does so too where nobody reads that.
+fn announce(server: &Server) {
+    let Some(address) = server.tcp_addr() else { return };
+    if let Err(failure) = output::line(&format!("ready tcp={address}")) {
+        let error = &failure as &dyn Error;
+        tracing::warn!(error, %address, "serves, but cannot say so on standard output");
     }
 }
 

@@ -29,7 +29,8 @@ fn run(data: &Path, args: &[&str]) -> Output {
 /// A server that is killed if the test forgets it.
 struct Running {
     child: Child,
-    stdout: BufReader<ChildStdout>,
+    /// If that is a pipe to here.
+    stdout: Option<BufReader<ChildStdout>>,
 }
 
 impl Running {
@@ -38,14 +39,17 @@ impl Running {
     }
 
     fn spawn(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Self::of(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    fn of(mut child: Child) -> Self {
+        let stdout = child.stdout.take().map(BufReader::new);
         Self { child, stdout }
     }
 
     fn line(&mut self) -> String {
         let mut line = String::new();
-        self.stdout.read_line(&mut line).unwrap();
+        self.stdout.as_mut().unwrap().read_line(&mut line).unwrap();
         line
     }
 
@@ -75,7 +79,9 @@ impl Running {
             std::thread::sleep(Duration::from_millis(20));
         }
         let mut rest = String::new();
-        self.stdout.read_to_string(&mut rest).unwrap();
+        if let Some(stdout) = &mut self.stdout {
+            stdout.read_to_string(&mut rest).unwrap();
+        }
         (self.child.wait().unwrap().code(), rest)
     }
 }
@@ -101,6 +107,73 @@ fn it_says_where_it_listens_and_ends_well_on_sigterm_and_sigint() {
     assert!(dir.path().join("im-data/store/log").exists());
 }
 
+/// What a process writes to goes nowhere any more: a pipe that nobody reads, and a full disk.
+fn gone() -> [Stdio; 2] {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    [writer.into(), std::fs::File::options().write(true).open("/dev/full").unwrap().into()]
+}
+
+#[test]
+fn a_server_whose_log_goes_nowhere_serves_and_sends_its_clients_away() {
+    for stderr in gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = program(dir.path());
+        command.args(["--tcp", "127.0.0.1:0", "--log", "trace"]).stdout(Stdio::piped()).stderr(stderr);
+        let mut server = Running::of(command.spawn().unwrap());
+        let address = server.address();
+        assert!(is_served(&address));
+        let mut link = TcpStream::connect(&address).unwrap();
+        link.write_all(&NOOP).unwrap();
+        link.read_exact(&mut [0; 20]).unwrap();
+        server.signal("TERM");
+        let mut rest = Vec::new();
+        link.read_to_end(&mut rest).unwrap();
+        let command = rest.get(8..12).map(|bytes| u32::from_be_bytes(bytes.try_into().unwrap()));
+        assert_eq!(command, Some(im_proto::CmdId::KICKOUT.0));
+        assert_eq!(server.end().0, Some(0));
+    }
+}
+
+#[test]
+fn a_server_whose_ready_line_goes_nowhere_serves() {
+    for stdout in gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let address = format!("127.0.0.1:{port}");
+        let mut command = program(dir.path());
+        command.args(["--tcp", &address]).stdout(stdout).stderr(Stdio::null());
+        let server = Running { child: command.spawn().unwrap(), stdout: None };
+        expect_service_again(&address);
+        server.signal("TERM");
+        assert_eq!(server.end().0, Some(0));
+    }
+}
+
+/// Below those that the system gives to clients.
+fn free_port() -> u16 {
+    let first = u16::try_from(std::process::id() % 8_000).unwrap();
+    let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    (10_000 + first..20_000).find(free).unwrap()
+}
+
+#[test]
+fn a_command_whose_output_goes_nowhere_fails() {
+    for stdout in gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = program(dir.path());
+        command.args(["token", "alice"]).stdout(stdout).stderr(Stdio::piped());
+        let output = command.spawn().unwrap().wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(!String::from_utf8(output.stderr).unwrap().contains("panicked"));
+    }
+    for stderr in gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = program(dir.path());
+        assert_eq!(child.arg("--no-such-flag").stderr(stderr).status().unwrap().code(), Some(2));
+    }
+}
+
 #[test]
 fn a_store_that_is_named_is_used_and_a_database_alone_is_found() {
     let dir = tempfile::tempdir().unwrap();
@@ -122,9 +195,8 @@ fn who_has_a_database_is_told_how_to_change_to_a_log_and_then_that_it_is_not_use
     let serve = |args: &[&str]| {
         let mut command = program(dir.path());
         let mut child = command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
         let mut said = child.stderr.take().unwrap();
-        let mut server = Running { child, stdout };
+        let mut server = Running::of(child);
         assert!(server.line().starts_with("ready"));
         server.signal("TERM");
         assert_eq!(server.end().0, Some(0));

@@ -7,5 +7,6 @@ mod programs;
 mod restored;
 mod sharded;
 mod stops;
+mod streams;
 mod two;
 mod walk_through;
