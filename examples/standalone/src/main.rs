@@ -7,6 +7,7 @@ mod elsewhere;
 mod logging;
 mod output;
 mod routes;
+mod runtime;
 mod secret;
 mod serve;
 mod settings;

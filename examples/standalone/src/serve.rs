@@ -9,7 +9,8 @@ use im_transport::{Server, ServerError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::settings::Settings;
-use crate::{descriptors, output, routes, secret};
+use crate::store::Opened;
+use crate::{descriptors, output, routes, runtime, secret};
 
 /// The library's error knows neither the name nor how it is given.
 #[derive(Debug, thiserror::Error)]
@@ -20,53 +21,85 @@ use crate::{descriptors, output, routes, secret};
 struct NameTaken(String);
 
 /// Runs the server until a signal or a failure ends it.
-#[tokio::main]
-pub(crate) async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
-    let mut signals = Signals::new()?;
-    let secret = secret::load_or_create(&settings.data)?;
-    // First: it is known at once whether it can be reached, and a big store opens for long.
-    let builder = routes::join(Server::builder(), settings).await?;
-    let location = settings.location();
-    tracing::info!(store = %location, "opens");
-    let mut store = location.serve().await?;
-    store.look_after();
-    let mut server = builder
-        .store(store.shared())
-        .authenticator(Arc::new(JwtAuthenticator::new(&secret)))
-        .policy(policy(settings))
-        .session_limits(session_limits(settings))
-        .gate_limits(gate_limits(settings))
-        .tcp(&settings.tcp)
-        .name(settings.node())
-        .start()
-        .await?;
-    announce(&server);
-    let failure = tokio::select! {
-        name = signals.next() => {
-            tracing::info!(signal = name, links = server.connections(), "stops: sends clients away, and answers what they asked");
-            None
-        }
-        failure = server.failed() => Some(failure),
-    };
-    let stopped = tokio::select! {
-        stopped = server.shutdown() => stopped,
-        name = signals.next() => return Err(format!("{name} while stopping").into()),
-    };
-    store.close().await;
-    tracing::info!("stopped");
-    match failure {
-        Some(ServerError::Superseded) => Err(NameTaken(settings.node().to_owned()).into()),
-        Some(failure) => Err(failure.into()),
-        None => Ok(stopped?),
-    }
+pub(crate) fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
+    runtime::block_on(run_until_asked(settings))?
 }
 
-/// Says that it serves. It does so too where nobody reads that.
-fn announce(server: &Server) {
-    let Some(address) = server.tcp_addr() else { return };
-    if let Err(failure) = output::line(&format!("ready tcp={address}")) {
-        let error = &failure as &dyn Error;
-        tracing::warn!(error, %address, "serves, but cannot say so on standard output");
+async fn run_until_asked(settings: &Settings) -> Result<(), Box<dyn Error>> {
+    let mut signals = Signals::new()?;
+    let started = tokio::select! {
+        started = Running::start(settings) => started?,
+        name = signals.next() => {
+            tracing::info!(signal = name, "stops before it serves");
+            return Ok(());
+        }
+    };
+    started.announce();
+    started.serve(&mut signals, settings).await
+}
+
+/// A server, and the store below it.
+struct Running {
+    server: Server,
+    store: Opened,
+}
+
+impl Running {
+    async fn start(settings: &Settings) -> Result<Self, Box<dyn Error>> {
+        let secret = secret::load_or_create(&settings.data)?;
+        // First: it is known at once whether it can be reached, and a big store opens for long.
+        let builder = routes::join(Server::builder(), settings).await?;
+        let location = settings.location();
+        tracing::info!(store = %location, "opens");
+        let mut store = location.serve().await?;
+        store.look_after();
+        let server = builder
+            .store(store.shared())
+            .authenticator(Arc::new(JwtAuthenticator::new(&secret)))
+            .policy(policy(settings))
+            .session_limits(session_limits(settings))
+            .gate_limits(gate_limits(settings))
+            .tcp(&settings.tcp)
+            .name(settings.node())
+            .start()
+            .await?;
+        Ok(Self { server, store })
+    }
+
+    /// Says that it serves. It does so too where nobody reads that.
+    fn announce(&self) {
+        let Some(address) = self.server.tcp_addr() else { return };
+        if let Err(failure) = output::line(&format!("ready tcp={address}")) {
+            let error = &failure as &dyn Error;
+            tracing::warn!(error, %address, "serves, but cannot say so on standard output");
+        }
+    }
+
+    async fn serve(mut self, signals: &mut Signals, settings: &Settings) -> Result<(), Box<dyn Error>> {
+        let failure = tokio::select! {
+            name = signals.next() => {
+                let links = self.server.connections();
+                tracing::info!(signal = name, links, "stops: sends clients away, and answers what they asked");
+                None
+            }
+            failure = self.server.failed() => Some(failure),
+        };
+        let stopped = tokio::select! {
+            stopped = self.stop() => stopped,
+            name = signals.next() => return Err(format!("{name} while stopping").into()),
+        };
+        tracing::info!("stopped");
+        match failure {
+            Some(ServerError::Superseded) => Err(NameTaken(settings.node().to_owned()).into()),
+            Some(failure) => Err(failure.into()),
+            None => Ok(stopped?),
+        }
+    }
+
+    async fn stop(self) -> Result<(), ServerError> {
+        let stopped = self.server.shutdown().await;
+        self.store.close().await;
+        stopped
     }
 }
 
@@ -91,7 +124,7 @@ fn gate_limits(settings: &Settings) -> GateLimits {
     limits
 }
 
-/// The signals that ask the server to end.
+/// The signals that ask the server to end. Until they are listened for, they end the process at once.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,

@@ -62,6 +62,12 @@ impl Process {
         self
     }
 
+    fn signal(&self, name: &str) {
+        // The shell's own kill: a bare machine has no other.
+        let kill = format!("kill -s {name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
     /// Waits until it ends: its exit code, and what it said.
     fn end(&mut self) -> (Option<i32>, String) {
         let asked = Instant::now();
@@ -200,11 +206,75 @@ fn a_server_that_is_asked_to_stop_says_so_and_when_it_has() {
     let dir = tempfile::tempdir().unwrap();
     let mut server = Process::serve(dir.path(), &[], &[]).ready();
     let link = TcpStream::connect(server.address()).unwrap();
-    let kill = format!("kill -s TERM {}", server.child.id());
-    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    server.signal("TERM");
     let (code, said) = server.end();
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("stops: sends clients away") && said.contains("signal=\"SIGTERM\""), "{said}");
     assert!(said.lines().last().unwrap().ends_with("stopped"), "{said}");
     drop(link);
+}
+
+/// Something that takes a connection, answers nothing, and tells when it has one.
+struct Silent(TcpListener);
+
+impl Silent {
+    fn new() -> Self {
+        Self(silent())
+    }
+
+    fn url(&self, scheme: &str, place: &str) -> String {
+        format!("{scheme}://im:sesame@{}{place}", self.0.local_addr().unwrap())
+    }
+
+    /// Signals the process once it waits for an answer. How long it takes to end is told by how it ends: a wait that is not cut off
+    /// ends in a failure.
+    fn end(&self, mut process: Process, signal: &str) -> (Option<i32>, String) {
+        let (link, _) = self.0.accept().unwrap();
+        process.signal(signal);
+        let ended = process.end();
+        drop(link);
+        ended
+    }
+}
+
+#[test]
+fn a_server_that_still_waits_for_its_database_or_redis_stops_when_it_is_asked_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let silent = Silent::new();
+    for (variable, url) in [
+        ("IM_STORE", silent.url("mysql", "/im")),
+        ("IM_STORE", silent.url("postgres", "/im")),
+        ("IM_ROUTES", silent.url("redis", "")),
+    ] {
+        for signal in ["TERM", "INT"] {
+            let server = Process::serve(dir.path(), &[], &[(variable, &url)]);
+            let (code, said) = silent.end(server, signal);
+            assert_eq!(code, Some(0), "{url}: {said}");
+            let last = said.lines().last().unwrap();
+            assert!(last.contains("stops before it serves") && last.contains(signal), "{said}");
+        }
+    }
+}
+
+#[test]
+fn commands_about_stores_stop_while_they_wait_for_a_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let silent = Silent::new();
+    let url = silent.url("mysql", "/im");
+    std::fs::write(dir.path().join("several.toml"), format!("databases = [{url:?}]\n")).unwrap();
+    let several = "sharded:several.toml";
+    for words in [
+        &["copy", &url, "log:copy"][..],
+        &["verify", &url, "log:copy"],
+        &["stat", &url],
+        &["migrate", &url],
+        &["bump-epoch", &url],
+        &["buckets", several],
+        &["move", several, "--to", "0", "--buckets", "1"],
+    ] {
+        let process = Process::start(dir.path(), &[&["store"], words].concat(), &[]);
+        let (code, said) = silent.end(process, "TERM");
+        assert_eq!(code, Some(130), "{words:?}: {said}");
+        assert_eq!(said.lines().last(), Some("error: interrupted"), "{words:?}: {said}");
+    }
 }

@@ -80,9 +80,13 @@ fn kept(map: &BucketMap, place: usize) -> Buckets {
 }
 
 /// Moves buckets. Interrupted, it leaves each where it was or where it is to be.
-pub(super) async fn relocate(location: &Location, buckets: &Buckets, to: usize) -> Result<(), Failure> {
-    let mut interrupts = Interrupts::listen()?;
-    let sharded = open(location).await?;
+pub(super) async fn relocate(
+    location: &Location,
+    buckets: &Buckets,
+    to: usize,
+    interrupts: &mut Interrupts,
+) -> Result<(), Failure> {
+    let sharded = interrupts.within(open(location)).await??;
     let places = sharded.names().len();
     if to >= places {
         sharded.close().await;
@@ -90,7 +94,10 @@ pub(super) async fn relocate(location: &Location, buckets: &Buckets, to: usize) 
     }
     let mover = Mover::new(sharded.store().clone(), Arc::new(SystemClock::new()), MoveLimits::default());
     let moved = interrupts.stop(mover.move_buckets(&buckets.0, to, teller())).await;
-    sharded.close().await;
+    // One that was cut off is closed with the process: its databases may be out of reach.
+    if moved.is_some() {
+        interrupts.within(sharded.close()).await?;
+    }
     let report = moved.ok_or(Failure::MoveInterrupted)?.map_err(Failure::Move)?;
     output::line(&words(&report))?;
     Ok(())

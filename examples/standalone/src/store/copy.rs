@@ -8,15 +8,19 @@ use super::verify;
 use crate::output;
 
 /// Copies a store, and compares the two if asked to.
-pub(super) async fn run(from: &Location, to: &Location, verifies: bool) -> Result<(), Failure> {
+pub(super) async fn run(
+    from: &Location,
+    to: &Location,
+    verifies: bool,
+    interrupts: &mut Interrupts,
+) -> Result<(), Failure> {
     if from.is(to) {
         return Err(Failure::Same(from.clone(), to.clone()));
     }
-    let mut interrupts = Interrupts::listen()?;
-    let source = interrupts.stop(from.open()).await.ok_or(Failure::Interrupted)??;
+    let source = interrupts.within(from.open()).await??;
     let import = match to {
         // It may be waited for, and nothing is begun in it by then.
-        Location::Sql(_) => interrupts.stop(to.import()).await.ok_or(Failure::Interrupted)??,
+        Location::Sql(_) => interrupts.within(to.import()).await??,
         _ => to.import().await?,
     };
     let mut progress = Progress::new("copied");
@@ -28,12 +32,11 @@ pub(super) async fn run(from: &Location, to: &Location, verifies: bool) -> Resul
     let per_s = float(counts.messages) / seconds;
     output::line(&format!("copied {} seconds={seconds:.1} messages_per_s={per_s:.0}", words(&counts)))?;
     if verifies {
-        let copy = to.open().await?;
-        verify::compare(source.store(), copy.store(), &mut interrupts).await?;
-        copy.close().await;
+        let copy = interrupts.within(to.open()).await??;
+        verify::compare(source.store(), copy.store(), interrupts).await?;
+        interrupts.within(copy.close()).await?;
     }
-    source.close().await;
-    Ok(())
+    interrupts.within(source.close()).await
 }
 
 /// Counts as a contract line has them.

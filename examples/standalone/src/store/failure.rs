@@ -46,6 +46,8 @@ pub(super) enum Failure {
     Different,
     #[error("cannot write to standard output")]
     Output(#[from] io::Error),
+    #[error("cannot start the runtime")]
+    Runtime(#[source] io::Error),
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
 }

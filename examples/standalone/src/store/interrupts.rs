@@ -22,4 +22,9 @@ impl Interrupts {
             _ = self.terminate.recv() => None,
         }
     }
+
+    /// As [`stop`](Self::stop), for work that leaves nothing to say when it is cut off.
+    pub(super) async fn within<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Failure> {
+        self.stop(work).await.ok_or(Failure::Interrupted)
+    }
 }

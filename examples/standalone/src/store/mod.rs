@@ -21,9 +21,10 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use crate::settings::Settings;
-use crate::{FAILED, output};
+use crate::{FAILED, output, runtime};
 use failure::Failure;
-pub(crate) use location::{Location, Locations};
+use interrupts::Interrupts;
+pub(crate) use location::{Location, Locations, Opened};
 
 #[derive(Debug, Args)]
 pub(crate) struct StoreArgs {
@@ -104,28 +105,35 @@ enum StoreCommand {
 /// Two stores answer differently.
 const DIFFERENT: u8 = 3;
 
-/// A signal ended it: 128 and SIGINT's number, as a shell says it.
+/// A signal ended it, SIGINT or SIGTERM: 128 and SIGINT's number, as a shell says it.
 const INTERRUPTED: u8 = 130;
 
 /// Does what was asked; how the process ends.
-#[tokio::main]
-pub(crate) async fn run(settings: &Settings, args: &StoreArgs) -> ExitCode {
-    let named = |store: &Option<Location>| store.clone().unwrap_or_else(|| settings.location());
-    let outcome = match &args.command {
-        StoreCommand::Copy { from, to, no_verify } => copy::run(from, to, !no_verify).await,
-        StoreCommand::Verify { first, second } => verify::run(first, second).await,
-        StoreCommand::Stat { store } => stat::run(&named(store)).await,
-        StoreCommand::Migrate { store } => migrate(&named(store)).await,
-        StoreCommand::BumpEpoch { store } => bump_epoch::run(&named(store)).await,
-        StoreCommand::Buckets { store } => buckets::list(&named(store)).await,
-        StoreCommand::Move { store, to, buckets } => buckets::relocate(&named(store), buckets, *to).await,
-    };
-    match outcome {
+pub(crate) fn run(settings: &Settings, args: &StoreArgs) -> ExitCode {
+    match runtime::block_on(serve(settings, &args.command))
+        .unwrap_or_else(|error| Err(Failure::Runtime(error)))
+    {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Different) => ExitCode::from(DIFFERENT),
         Err(failure) => {
             let code = if failure.is_interruption() { INTERRUPTED } else { FAILED };
             output::complain(&failure, code)
+        }
+    }
+}
+
+async fn serve(settings: &Settings, command: &StoreCommand) -> Result<(), Failure> {
+    let named = |store: &Option<Location>| store.clone().unwrap_or_else(|| settings.location());
+    let mut interrupts = Interrupts::listen()?;
+    match command {
+        StoreCommand::Copy { from, to, no_verify } => copy::run(from, to, !no_verify, &mut interrupts).await,
+        StoreCommand::Verify { first, second } => verify::run(first, second, &mut interrupts).await,
+        StoreCommand::Stat { store } => interrupts.within(stat::run(&named(store))).await?,
+        StoreCommand::Migrate { store } => interrupts.within(migrate(&named(store))).await?,
+        StoreCommand::BumpEpoch { store } => interrupts.within(bump_epoch::run(&named(store))).await?,
+        StoreCommand::Buckets { store } => interrupts.within(buckets::list(&named(store))).await?,
+        StoreCommand::Move { store, to, buckets } => {
+            buckets::relocate(&named(store), buckets, *to, &mut interrupts).await
         }
     }
 }

@@ -9,17 +9,23 @@ use super::progress::{Progress, float};
 use crate::output;
 
 /// Compares two stores.
-pub(super) async fn run(first: &Location, second: &Location) -> Result<(), Failure> {
+pub(super) async fn run(
+    first: &Location,
+    second: &Location,
+    interrupts: &mut Interrupts,
+) -> Result<(), Failure> {
     if first.is(second) {
         return Err(Failure::Same(first.clone(), second.clone()));
     }
-    let mut interrupts = Interrupts::listen()?;
     let open = async { Ok::<_, Failure>((first.open().await?, second.open().await?)) };
-    let (one, other) = interrupts.stop(open).await.ok_or(Failure::Interrupted)??;
-    compare(one.store(), other.store(), &mut interrupts).await?;
-    one.close().await;
-    other.close().await;
-    Ok(())
+    let (one, other) = interrupts.within(open).await??;
+    compare(one.store(), other.store(), interrupts).await?;
+    interrupts
+        .within(async {
+            one.close().await;
+            other.close().await;
+        })
+        .await
 }
 
 /// Compares two open stores, and says what it finds.
@@ -31,7 +37,7 @@ pub(super) async fn compare(
     let mut progress = Progress::new("compared");
     let mut show = |counts: &Counts| progress.show(counts);
     let comparison = transfer::verify(first, second, PageLimits::default(), &mut show);
-    let found = interrupts.stop(comparison).await.ok_or(Failure::Interrupted)??;
+    let found = interrupts.within(comparison).await??;
     let seconds = progress.end();
     if !found.is_equal() {
         output::line(&found.to_string())?;
