@@ -17,6 +17,9 @@ use tempfile::TempDir;
 /// How long anything may take on a machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What a server says whose name has a lease that was not given back.
+const KILLED: &str = "a server of this name was killed a moment ago, or still runs; if it runs, it stops now";
+
 /// A process whose output goes to files, so that it can be read at any time.
 struct Process {
     child: Child,
@@ -105,7 +108,7 @@ fn of_two_servers_of_one_name_the_older_says_which_name_and_what_to_do() {
         let error = said.lines().last().unwrap();
         assert!(error.contains(&format!("another server runs under this one's name, {name:?}")), "{error}");
         assert!(error.contains("--node"), "{error}");
-        assert!(newer.said().contains("the name's lease has not ended"), "{}", newer.said());
+        assert!(newer.said().contains(KILLED), "{}", newer.said());
     }
 }
 
@@ -212,6 +215,18 @@ fn a_server_that_is_asked_to_stop_says_so_and_when_it_has() {
     assert!(said.contains("stops: sends clients away") && said.contains("signal=\"SIGTERM\""), "{said}");
     assert!(said.lines().last().unwrap().ends_with("stopped"), "{said}");
     drop(link);
+}
+
+#[test]
+fn only_a_server_that_was_killed_is_told_of_at_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let started = |signal: &str| {
+        let mut server = Process::serve(dir.path(), &[], &[]).ready();
+        server.signal(signal);
+        server.end().1
+    };
+    let said = ["TERM", "INT", "KILL", "TERM"].map(started);
+    assert_eq!(said.each_ref().map(|said| said.contains(KILLED)), [false, false, false, true], "{said:?}");
 }
 
 /// Something that takes a connection, answers nothing, and tells when it has one.

@@ -96,6 +96,10 @@ impl Nodes for AtOnce {
     async fn held_nodes(&self) -> Result<Vec<HeldNode>, StoreError> {
         self.nodes.held_nodes().await
     }
+
+    async fn release_node(&self, lease: &NodeLease, until: Timestamp) -> Result<(), StoreError> {
+        self.nodes.release_node(lease, until).await
+    }
 }
 
 #[async_trait]

@@ -6,6 +6,9 @@ use crate::time::Timestamp;
 const SEQUENCE_BITS: u32 = 11;
 const NODE_BITS: u32 = 10;
 
+/// The last id of a generator that gives no more: no lease ends later.
+const CLOSED: i64 = i64::MAX;
+
 /// No id may be made until the lease is renewed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the node's id lease has run out; it is renewed in the background")]
@@ -54,13 +57,21 @@ impl MsgIds {
         self.end.fetch_max(at(until), Ordering::AcqRel);
     }
 
+    /// Gives no more ids, and tells the first moment after all that it gave: where the lease may end.
+    ///
+    /// Whatever asks for an id at the same time gets one from before that moment, or none.
+    pub fn close(&self) -> Timestamp {
+        let last = self.last.swap(CLOSED, Ordering::AcqRel);
+        Timestamp((last >> SEQUENCE_BITS).saturating_add(1))
+    }
+
     /// The next id, with the time `now` if the generator has not run ahead of it.
     ///
     /// # Errors
-    /// [`IdsExhausted`] if the lease's end was reached.
+    /// [`IdsExhausted`] if the lease's end was reached, or the generator was [closed](Self::close).
     pub fn next(&self, now: Timestamp) -> Result<MsgId, IdsExhausted> {
         let end = self.end.load(Ordering::Acquire);
-        let step = |last: i64| Some((last + 1).max(at(now))).filter(|next| *next < end);
+        let step = |last: i64| Some(last.saturating_add(1).max(at(now))).filter(|next| *next < end);
         let last =
             self.last.fetch_update(Ordering::AcqRel, Ordering::Acquire, step).map_err(|_| IdsExhausted)?;
         Ok(self.compose((last + 1).max(at(now))))
@@ -105,6 +116,17 @@ mod tests {
         assert_eq!(ids.next(Timestamp(20)), Err(IdsExhausted));
         ids.extend(Timestamp(30));
         assert!(ids.next(Timestamp(20)).is_ok());
+    }
+
+    #[test]
+    fn a_generator_that_is_closed_tells_where_its_ids_end_and_gives_no_more() {
+        let ids = MsgIds::new(NodeId(3), Timestamp(1_000), Timestamp(9_000));
+        ids.next(Timestamp(5_000)).unwrap();
+        assert_eq!(ids.close(), Timestamp(5_001));
+        ids.extend(Timestamp(i64::MAX >> SEQUENCE_BITS));
+        assert_eq!(ids.next(Timestamp(5_002)), Err(IdsExhausted));
+        let unused = MsgIds::new(NodeId(3), Timestamp(1_000), Timestamp(9_000));
+        assert_eq!(unused.close(), Timestamp(1_000));
     }
 
     #[test]

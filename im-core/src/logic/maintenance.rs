@@ -13,6 +13,9 @@ use super::company::Company;
 use super::{Logic, lock};
 use crate::storage::StoreErrorKind;
 
+/// Renewals in the time of a node's lease.
+const RENEWALS: u32 = 3;
+
 /// How often it looks. Deadlines are met within this time.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -31,9 +34,9 @@ pub(super) fn run(
 async fn renewals(logic: Arc<Logic>, mut ended: oneshot::Receiver<()>) {
     let mut company = Company::default();
     loop {
-        let at = logic.ports.clock.tick() + logic.policy.node_lease / 3;
+        let at = logic.ports.clock.tick() + logic.policy.node_lease / RENEWALS;
         match select(ended, logic.ports.clock.sleep_until(at)).await {
-            Either::Left(_) => return,
+            Either::Left(_) => return logic.release_lease().await,
             Either::Right(((), again)) => ended = again,
         }
         // A store that does not answer is not waited for twice: the next renewal would be late.
@@ -88,6 +91,22 @@ impl Logic {
                 );
                 false
             }
+        }
+    }
+
+    /// Gives the node's number back, so that the next start need not reckon with a server that still runs. No id is made after this.
+    async fn release_lease(&self) {
+        let until = self.ids.close();
+        if self.is_superseded() {
+            return;
+        }
+        let lease = lock(&self.lease).clone();
+        let released = self.ports.store.release_node(&lease, until);
+        // As long as a renewal may take; the lease ends by itself soon after.
+        let at = self.ports.clock.tick() + self.policy.node_lease / RENEWALS;
+        if let Either::Left((Err(failure), _)) = select(released, self.ports.clock.sleep_until(at)).await {
+            let error = &failure as &dyn std::error::Error;
+            tracing::warn!(error, "the node's lease is not given back, and ends by itself");
         }
     }
 

@@ -147,7 +147,7 @@ impl Logic {
         if lease.from > now {
             tracing::info!(
                 name = holder,
-                "the name's lease has not ended: a server that still runs under it stops now, one that has ended does not matter"
+                "a server of this name was killed a moment ago, or still runs; if it runs, it stops now"
             );
         }
         let (fan_out, stored) = mpsc::channel(policy.fan_out_queue);

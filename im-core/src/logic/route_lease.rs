@@ -70,6 +70,16 @@ impl Logic {
         Ok(())
     }
 
+    /// Gives the lease back: whatever routes a link has left are void at once. They are anyhow when the lease ends.
+    async fn release_routes(&self) {
+        let life = lock(&self.lease).epoch;
+        let released = self.ports.routes.release(self.node(), life);
+        let at = self.ports.clock.tick() + self.policy.route_lease / RENEWALS;
+        if let Either::Left((Err(failure), _)) = select(released, self.ports.clock.sleep_until(at)).await {
+            tracing::debug!(error = &failure as &dyn Error, "the node's routes hold until their lease ends");
+        }
+    }
+
     fn not_renewed(&self, reason: &str) {
         if !self.route_lease.is_late.swap(true, Ordering::Relaxed) {
             tracing::warn!(reason, "the node's routes are not renewed for now");
@@ -113,13 +123,13 @@ pub(super) fn words(failure: &dyn Error) -> String {
     words
 }
 
-/// Renews the lease until the server has stopped.
+/// Renews the lease until the server has stopped, and gives it back then.
 pub(super) async fn run(logic: Arc<Logic>, mut stopped: oneshot::Receiver<()>) {
     let mut renewed = true;
     loop {
         let at = logic.ports.clock.tick() + logic.pause(renewed);
         match select(stopped, logic.ports.clock.sleep_until(at)).await {
-            Either::Left(_) => return,
+            Either::Left(_) => return logic.release_routes().await,
             Either::Right(((), again)) => stopped = again,
         }
         renewed = logic.renew_routes().await;

@@ -49,6 +49,14 @@ impl NodeTable {
         Ok(NodeLease { until: row.until, ..lease.clone() })
     }
 
+    /// Moves a lease's end back.
+    pub(super) fn release(&mut self, lease: &NodeLease, until: Timestamp) -> Result<(), StoreError> {
+        let row = self.rows.get_mut(&lease.node).filter(|row| row.epoch == lease.epoch);
+        let row = row.ok_or_else(|| StoreError::new(StoreErrorKind::LeaseLost, "release_node"))?;
+        row.until = row.until.min(until.max(lease.from));
+        Ok(())
+    }
+
     /// Every number that was taken once, in order.
     pub(super) fn held(&self) -> impl ExactSizeIterator<Item = HeldNode> {
         self.rows.iter().map(|(node, row)| HeldNode {

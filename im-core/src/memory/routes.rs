@@ -13,7 +13,7 @@ use crate::router::{
 };
 use crate::time::Timestamp;
 
-/// The routes of a server of one process. They end with it, so that leases have no end.
+/// The routes of a server of one process. They end with it, so that no lease ends before that.
 #[derive(Debug, Default)]
 pub struct MemoryRoutes {
     table: Mutex<Table>,
@@ -77,6 +77,11 @@ impl Routes for MemoryRoutes {
         Ok(RouterNodes::Local(lives))
     }
 
+    async fn release(&self, node: NodeId, life: i64) -> Result<(), RouteError> {
+        self.lock().release(node, life);
+        Ok(())
+    }
+
     async fn find(&self, uids: Vec<Uid>) -> Result<Vec<UserRoutes>, RouteError> {
         let table = self.lock();
         Ok(uids.iter().map(|uid| table.users.get(uid).cloned().unwrap_or_default()).collect())
@@ -133,13 +138,24 @@ impl Table {
         }
         self.lives.insert(node, life);
         if life > before {
-            self.users.retain(|_, routes| {
-                *routes = routes.iter().filter(|route| route.node != node).cloned().collect();
-                !routes.is_empty()
-            });
-            self.names.retain(|uid| self.users.contains_key(uid));
+            self.void(node);
         }
         Ok(Continuity::Kept)
+    }
+
+    fn release(&mut self, node: NodeId, life: i64) {
+        if self.lives.get(&node).is_none_or(|known| *known <= life) {
+            self.void(node);
+        }
+    }
+
+    /// Removes all routes of a node.
+    fn void(&mut self, node: NodeId) {
+        self.users.retain(|_, routes| {
+            *routes = routes.iter().filter(|route| route.node != node).cloned().collect();
+            !routes.is_empty()
+        });
+        self.names.retain(|uid| self.users.contains_key(uid));
     }
 
     fn remove(&mut self, uid: &Uid, conn: ConnId) {

@@ -175,6 +175,10 @@ impl Nodes for MemoryStore {
     async fn held_nodes(&self) -> Result<Vec<HeldNode>, StoreError> {
         Ok(self.lock().held_nodes())
     }
+
+    async fn release_node(&self, lease: &NodeLease, until: Timestamp) -> Result<(), StoreError> {
+        self.lock().nodes.release(lease, until)
+    }
 }
 
 #[async_trait]

@@ -181,6 +181,25 @@ pub trait Routes: Send + Sync + 'static {
         Ok(RouterNodes::Untold)
     }
 
+    /// A node stops: its lease ends now. By default it is renewed for no time.
+    ///
+    /// # Contract
+    /// - Routes of the node's life are void.
+    /// - A release of an earlier life changes nothing.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave the lease as it is; it ends by itself.
+    ///
+    /// # Errors
+    /// [`RouteError::Unavailable`].
+    async fn release(&self, node: NodeId, life: i64) -> Result<(), RouteError> {
+        match self.renew(node, life, Duration::ZERO).await {
+            // A later life has the number: there is nothing to end.
+            Err(RouteError::Superseded) => Ok(()),
+            outcome => outcome.map(drop),
+        }
+    }
+
     /// All routes of users.
     ///
     /// # Contract

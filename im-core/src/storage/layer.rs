@@ -96,6 +96,10 @@ pub trait StoreLayer: Send + Sync + 'static {
         self.inner().held_nodes().await
     }
 
+    async fn release_node(&self, lease: &NodeLease, until: Timestamp) -> Result<(), StoreError> {
+        self.inner().release_node(lease, until).await
+    }
+
     async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
         self.inner().epoch().await
     }
@@ -283,6 +287,10 @@ impl<L: StoreLayer> Nodes for L {
 
     async fn held_nodes(&self) -> Result<Vec<HeldNode>, StoreError> {
         StoreLayer::held_nodes(self).await
+    }
+
+    async fn release_node(&self, lease: &NodeLease, until: Timestamp) -> Result<(), StoreError> {
+        StoreLayer::release_node(self, lease, until).await
     }
 }
 

@@ -30,7 +30,8 @@ impl NodeLease {
     }
 }
 
-/// Leases of node numbers, so that no id is ever made twice.
+/// Leases of node numbers, so that no id is ever made twice. A server takes one when it starts, renews it while it runs, and gives
+/// it back when it stops; the lease of one that was killed ends by itself.
 #[async_trait]
 pub trait Nodes: Send + Sync + 'static {
     /// Takes a node number for `holder`, until `ttl` after the lease's start.
@@ -54,7 +55,7 @@ pub trait Nodes: Send + Sync + 'static {
     ///
     /// # Contract
     /// - Only the newest epoch of the number may renew, also after the lease's end; any other is `LeaseLost`.
-    /// - A lease's end never moves back.
+    /// - A renewal never moves a lease's end back.
     /// - Durable when answered `Ok`.
     ///
     /// # Cancel safety
@@ -81,4 +82,20 @@ pub trait Nodes: Send + Sync + 'static {
     /// # Errors
     /// `Unavailable`, `Corrupt`.
     async fn held_nodes(&self) -> Result<Vec<HeldNode>, StoreError>;
+
+    /// Gives a lease back: moves its end to `until`, so that the next holder of the number need not wait, nor begin later.
+    ///
+    /// The holder makes no more ids, and `until` is after the time of every id that it made.
+    ///
+    /// # Contract
+    /// - Only the newest epoch of the number may give back; any other is `LeaseLost`, and changes nothing.
+    /// - The lease's end moves to `until`, but never forward, and never before the lease's `from`.
+    /// - Durable when answered `Ok`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave the lease given back or not. Either is harmless.
+    ///
+    /// # Errors
+    /// `LeaseLost` when the number is not held under the lease's epoch; `Unavailable`, `Corrupt`.
+    async fn release_node(&self, lease: &NodeLease, until: Timestamp) -> Result<(), StoreError>;
 }

@@ -196,6 +196,10 @@ impl StoreLayer for Metrics {
         self.one("held_nodes", self.inner.held_nodes()).await
     }
 
+    async fn release_node(&self, lease: &NodeLease, until: Timestamp) -> Result<(), StoreError> {
+        self.one("release_node", self.inner.release_node(lease, until)).await
+    }
+
     async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
         self.one("epoch", self.inner.epoch()).await
     }

@@ -125,6 +125,10 @@ impl StoreLayer for Timeout {
         self.within("held_nodes", self.inner.held_nodes()).await?
     }
 
+    async fn release_node(&self, lease: &NodeLease, until: Timestamp) -> Result<(), StoreError> {
+        self.within("release_node", self.inner.release_node(lease, until)).await?
+    }
+
     async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
         self.within("epoch", self.inner.epoch()).await?
     }

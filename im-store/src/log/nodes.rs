@@ -66,3 +66,14 @@ pub(super) fn renew(
     let row = NodeRow { until: row.until.max(until), ..row.clone() };
     Some((row.lease(lease.node, lease.from), row))
 }
+
+/// Moves a lease's end back; `None` if the lease is not the newest of its number.
+pub(super) fn release(
+    rows: &BTreeMap<NodeId, NodeRow>,
+    lease: &NodeLease,
+    until: Timestamp,
+) -> Option<(NodeLease, NodeRow)> {
+    let row = rows.get(&lease.node).filter(|row| row.epoch == lease.epoch)?;
+    let row = NodeRow { until: row.until.min(until.max(lease.from)), ..row.clone() };
+    Some((row.lease(lease.node, lease.from), row))
+}

@@ -246,6 +246,11 @@ impl Planner<'_> {
         self.leased(nodes::renew(&self.nodes(), lease, until), "renew_node")
     }
 
+    /// Moves a lease's end back.
+    pub(super) fn release(&mut self, lease: &NodeLease, until: Timestamp) -> Result<NodeLease, StoreError> {
+        self.leased(nodes::release(&self.nodes(), lease, until), "release_node")
+    }
+
     fn leased(
         &mut self,
         lease: Option<(NodeLease, NodeRow)>,

@@ -29,6 +29,11 @@ pub(super) enum Job {
         until: Timestamp,
         answer: oneshot::Sender<Result<NodeLease, StoreError>>,
     },
+    Release {
+        lease: NodeLease,
+        until: Timestamp,
+        answer: oneshot::Sender<Result<NodeLease, StoreError>>,
+    },
     /// Rows of another store.
     Import(Rows, oneshot::Sender<Result<(), StoreError>>),
     /// Write the index up to here.

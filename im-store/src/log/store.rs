@@ -166,4 +166,10 @@ impl Nodes for LogStore {
         let held = self.look((), |view, ()| Ok(view.held_nodes()));
         held.await.map_err(|fault| fault.into_error("held_nodes"))
     }
+
+    async fn release_node(&self, lease: &NodeLease, until: Timestamp) -> Result<(), StoreError> {
+        let lease = lease.clone();
+        let released = self.write(|answer| Job::Release { lease, until, answer }).await;
+        released.unwrap_or_else(|fault| Err(fault.into_error("release_node"))).map(drop)
+    }
 }

@@ -73,6 +73,9 @@ impl Writer {
             Job::Renew { lease, until, answer } => {
                 Reply::Lease(planner.renew(&lease, until), "renew_node", answer)
             }
+            Job::Release { lease, until, answer } => {
+                Reply::Lease(planner.release(&lease, until), "release_node", answer)
+            }
             Job::Import(rows, answer) => Reply::Import(planner.import(rows), answer),
             Job::Checkpoint(answer) => Reply::Checkpoint(answer),
         });

@@ -10,7 +10,7 @@ use super::statement::{Both, Insert, Text};
 use super::tries::Tries;
 use super::{Fault, SqlStore};
 
-/// Only one at a time takes or renews a number.
+/// Only one at a time takes, renews or gives back a number.
 static LOCK: Text = Text::new("SELECT s.id FROM store_state s WHERE s.id = 1 FOR UPDATE");
 
 static ALL: Text = Text::new("SELECT n.node, n.holder, n.epoch, n.until_ms FROM nodes n ORDER BY n.node");
@@ -52,12 +52,19 @@ impl Nodes for SqlStore {
         };
         self.within("held_nodes", held).await
     }
+
+    async fn release_node(&self, lease: &NodeLease, until: Timestamp) -> Result<(), StoreError> {
+        let released = self.change_nodes(Change::Release { lease, until });
+        let lease = self.within("release_node", released).await?;
+        lease.map(drop).ok_or_else(|| StoreError::new(StoreErrorKind::LeaseLost, "release_node"))
+    }
 }
 
 #[derive(Clone, Copy)]
 enum Change<'a> {
     Lease { holder: &'a [u8], now: Timestamp, ttl: Duration },
     Renew { lease: &'a NodeLease, until: Timestamp },
+    Release { lease: &'a NodeLease, until: Timestamp },
 }
 
 impl SqlStore {
@@ -95,6 +102,7 @@ async fn change_nodes(session: &mut Session, change: Change<'_>) -> Result<Optio
     let changed = match change {
         Change::Lease { holder, now, ttl } => lease(&taken, holder, now, ttl),
         Change::Renew { lease, until } => renew(&taken, lease, until),
+        Change::Release { lease, until } => release(&taken, lease, until),
     };
     let Some((lease, holder)) = changed else { return Ok(None) };
     let row = vec![
@@ -120,6 +128,13 @@ fn lease(taken: &[Taken], holder: &[u8], now: Timestamp, ttl: Duration) -> Optio
 fn renew(taken: &[Taken], lease: &NodeLease, until: Timestamp) -> Option<(NodeLease, Vec<u8>)> {
     let last = taken.iter().find(|taken| taken.node == lease.node.0 && taken.epoch == lease.epoch)?;
     Some((NodeLease { until: last.until.max(until), ..lease.clone() }, last.holder.clone()))
+}
+
+/// The lease with its earlier end; `None` if it is not the newest of its number.
+fn release(taken: &[Taken], lease: &NodeLease, until: Timestamp) -> Option<(NodeLease, Vec<u8>)> {
+    let last = taken.iter().find(|taken| taken.node == lease.node.0 && taken.epoch == lease.epoch)?;
+    let until = last.until.min(until.max(lease.from));
+    Some((NodeLease { until, ..lease.clone() }, last.holder.clone()))
 }
 
 /// The holder's own number, else the lowest that is free.

@@ -38,6 +38,13 @@ impl Nodes for SqliteStore {
         };
         self.within("held_nodes", held).await
     }
+
+    async fn release_node(&self, lease: &NodeLease, until: Timestamp) -> Result<(), StoreError> {
+        let (node, epoch, until) = (i64::from(lease.node.0), lease.epoch, until.max(lease.from));
+        let moved = self.writer.transact(|connection| Box::pin(release(connection, node, epoch, until)));
+        let held = self.within("release_node", moved).await?;
+        held.then_some(()).ok_or_else(|| StoreError::new(StoreErrorKind::LeaseLost, "release_node"))
+    }
 }
 
 const ALL: &str = "SELECT node, holder, epoch, until_ms FROM nodes ORDER BY node";
@@ -108,4 +115,16 @@ async fn renew(
         "UPDATE nodes SET until_ms = max(until_ms, ?) WHERE node = ? AND epoch = ? RETURNING until_ms";
     let row = sqlx::query(renew).bind(until.0).bind(node).bind(epoch).fetch_optional(connection).await?;
     Ok(row.map(|row| row.try_get(0)).transpose()?.map(Timestamp))
+}
+
+/// Moves a lease's end back; whether the lease is the newest of its number.
+async fn release(
+    connection: &mut SqliteConnection,
+    node: i64,
+    epoch: i64,
+    until: Timestamp,
+) -> Result<bool, Fault> {
+    let release = "UPDATE nodes SET until_ms = min(until_ms, ?) WHERE node = ? AND epoch = ?";
+    let done = sqlx::query(release).bind(until.0).bind(node).bind(epoch).execute(connection).await?;
+    Ok(done.rows_affected() > 0)
 }

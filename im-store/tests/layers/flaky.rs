@@ -132,6 +132,10 @@ impl StoreLayer for Flaky {
         self.write(self.inner.renew_node(lease, now, ttl)).await.unwrap_or_else(|| Err(unavailable()))
     }
 
+    async fn release_node(&self, lease: &NodeLease, until: Timestamp) -> Result<(), StoreError> {
+        self.write(self.inner.release_node(lease, until)).await.unwrap_or_else(|| Err(unavailable()))
+    }
+
     async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
         self.play(self.inner.epoch()).await.unwrap_or_else(|| Err(unavailable()))
     }

@@ -126,6 +126,11 @@ async fn lease(store: &LogStore, oracle: &MemoryStore, chance: &mut Chance) {
     assert_eq!(lease, oracle.lease_node(holder, now, ttl).await.unwrap());
     let renewed = store.renew_node(&lease, now, ttl * 3).await.unwrap();
     assert_eq!(renewed, oracle.renew_node(&lease, now, ttl * 3).await.unwrap());
+    if chance.below(2) == 0 {
+        let until = Timestamp(chance.number(10_000));
+        store.release_node(&lease, until).await.unwrap();
+        oracle.release_node(&lease, until).await.unwrap();
+    }
 }
 
 async fn assert_same(store: &LogStore, oracle: &MemoryStore, chance: &mut Chance, next: i64) {

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use im_core::logic::{Background, Logic};
+use im_core::logic::{Background, Logic, run_all};
 use im_core::session::SessionLimits;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -46,7 +46,15 @@ impl Server {
     ) -> Result<Self, ServerError> {
         let drain = gate_limits.drain;
         let (gate, shards) = Gate::start(logic.clone(), session_limits, gate_limits, shards);
-        let parcels = gate.subscribe().await?;
+        let parcels = match gate.subscribe().await {
+            Ok(parcels) => parcels,
+            Err(failure) => {
+                // So that its leases are given back: the next start need not reckon with this one.
+                logic.stop();
+                let _ = tokio::time::timeout(drain, run_all(background)).await;
+                return Err(failure.into());
+            }
+        };
         let mut feeders = JoinSet::new();
         feeders.spawn(gate.clone().dispatch(parcels));
         feeders.spawn(gate.clone().watch_router());
@@ -94,7 +102,8 @@ impl Server {
     }
 
     /// Stops: takes no more connections, tells every client to come back after a random time, answers what was asked, closes the
-    /// links, hints or wakes whoever has not acknowledged yet ([`Logic::hand_over`]), and stores the last acknowledgements. Takes at most twice [`GateLimits::drain`].
+    /// links, hints or wakes whoever has not acknowledged yet ([`Logic::hand_over`]), stores the last acknowledgements, and gives back the
+    /// leases of this node. Takes at most twice [`GateLimits::drain`].
     ///
     /// # Errors
     /// [`ServerError::Unflushed`], [`ServerError::Crashed`]; the server is gone all the same.

@@ -1,4 +1,6 @@
 use super::bench::*;
+use crate::id::MsgIds;
+use crate::storage::Nodes;
 
 #[test]
 fn an_unacknowledged_message_is_hinted_and_then_the_vendor_is_asked() {
@@ -60,8 +62,7 @@ fn a_look_up_that_hangs_does_not_cost_the_lease() {
 fn a_server_whose_name_another_one_took_stops() {
     let mut bench = Bench::new();
     let alice = bench.log_in("alice");
-    let taken =
-        crate::storage::Nodes::lease_node(&*bench.store, "test", Timestamp(0), Duration::from_secs(1));
+    let taken = Nodes::lease_node(&*bench.store, "test", Timestamp(0), Duration::from_secs(1));
     let taken = taken.now_or_never().unwrap();
     assert!(taken.is_ok());
     bench.pass(Duration::from_secs(15));
@@ -82,4 +83,34 @@ fn a_server_whose_store_begins_another_epoch_stops() {
     assert!(bench.logic.has_outlived_its_epoch());
     assert_eq!(bench.refused(send(&alice, 1, "bob", "k", "x")), ErrorCode::Unavailable.code());
     assert!(!bench.logic.is_superseded());
+}
+
+#[test]
+fn a_server_that_stops_gives_its_number_back_and_no_id_comes_twice() {
+    let mut bench = Bench::new();
+    let alice = bench.log_in("alice");
+    let newest: C2cResponse = bench.ask(send(&alice, 1, "bob", "k", "x"));
+    bench.logic.stop();
+    bench.pool.run_until_stalled();
+    assert!(bench.logic.next_conn().is_err());
+    let now = bench.logic.ports().clock.now();
+    let next = Nodes::lease_node(&*bench.store, "test", now, Duration::from_secs(1));
+    let next = next.now_or_never().unwrap().unwrap();
+    let first = MsgIds::new(next.node, next.from, next.until).next(now).unwrap();
+    assert!(next.from <= now + Duration::from_millis(1), "{next:?} at {now}");
+    assert!(first > MsgId(newest.msgid) && first.0 > alice.conn.0, "{first} after {newest:?}");
+}
+
+#[test]
+fn a_server_whose_name_another_one_took_leaves_the_others_lease_alone() {
+    let mut bench = Bench::new();
+    let lease = |bench: &Bench, now| {
+        let taken = Nodes::lease_node(&*bench.store, "test", Timestamp(now), Duration::from_secs(100));
+        taken.now_or_never().unwrap().unwrap()
+    };
+    let taken = lease(&bench, 0);
+    bench.pass(Duration::from_secs(15));
+    assert!(bench.logic.is_superseded());
+    bench.pool.run_until_stalled();
+    assert_eq!(lease(&bench, 0).from, taken.until);
 }

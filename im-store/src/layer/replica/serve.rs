@@ -77,6 +77,10 @@ impl<P: Store + ?Sized> Nodes for ReplicatedStore<P> {
     async fn held_nodes(&self) -> Result<Vec<HeldNode>, StoreError> {
         self.primary.held_nodes().await
     }
+
+    async fn release_node(&self, lease: &NodeLease, until: Timestamp) -> Result<(), StoreError> {
+        self.primary.release_node(lease, until).await
+    }
 }
 
 #[async_trait]

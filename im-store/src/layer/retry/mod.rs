@@ -223,6 +223,16 @@ impl StoreLayer for Retry {
         self.again(|| self.inner.held_nodes()).await
     }
 
+    async fn release_node(&self, lease: &NodeLease, until: Timestamp) -> Result<(), StoreError> {
+        let mut pauses = Pauses::new(&*self.clock, self.limits);
+        loop {
+            match self.inner.release_node(lease, until).await {
+                Err(error) if error.is_retryable() && pauses.wait(&error).await => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
     async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
         self.again(|| self.inner.epoch()).await
     }

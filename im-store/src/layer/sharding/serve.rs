@@ -91,6 +91,10 @@ impl Nodes for ShardedStore {
     async fn held_nodes(&self) -> Result<Vec<HeldNode>, StoreError> {
         self.first("held_nodes")?.held_nodes().await
     }
+
+    async fn release_node(&self, lease: &NodeLease, until: Timestamp) -> Result<(), StoreError> {
+        self.first("release_node")?.release_node(lease, until).await
+    }
 }
 
 #[async_trait]

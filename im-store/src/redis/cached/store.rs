@@ -270,6 +270,10 @@ impl Nodes for CachedStore {
     async fn held_nodes(&self) -> Result<Vec<HeldNode>, StoreError> {
         self.store.held_nodes().await
     }
+
+    async fn release_node(&self, lease: &NodeLease, until: Timestamp) -> Result<(), StoreError> {
+        self.store.release_node(lease, until).await
+    }
 }
 
 #[async_trait]

@@ -72,6 +72,10 @@ pub fn routes_cases() -> Vec<Case<dyn RoutesBench>> {
             nodes_are_told_under_their_last_life: "Every node that was renewed, once, under its last life.",
             a_node_whose_lease_has_ended_is_not_told: "Where gates are not in the router's own process, a node whose lease has ended is not among them.",
         }
+        "Routes::release" {
+            routes_of_a_node_that_stops_are_void: "Routes of the node's life are void.",
+            a_release_of_an_earlier_life_changes_nothing: "A release of an earlier life changes nothing.",
+        }
         "Routes::find" {
             routes_are_found_in_the_order_asked: "One list for each uid asked, in order; each list in order of epoch.",
         }
@@ -395,6 +399,26 @@ async fn a_node_whose_lease_has_ended_is_not_told(bench: &dyn RoutesBench) -> Ou
         return Err(Failure::NotTried("leases of this router do not end"));
     }
     same("the nodes", lives(&*routes).await?, vec![(0, 1), (2, 1)])
+}
+
+async fn routes_of_a_node_that_stops_are_void(bench: &dyn RoutesBench) -> Outcome {
+    let routes = open(bench).await?;
+    routes.renew(NodeId(1), 2, LEASE).await?;
+    phones(&*routes, 1..=4).await?;
+    // Links 1 and 4.
+    routes.release(NodeId(1), 2).await?;
+    same("who is found", conns(&of_bob(&*routes).await?), vec![2, 3])?;
+    let new = route("bob", 5, "web", DeviceType::WEB);
+    let done = routes.register(new, KickPolicy::AtMost(3)).await?;
+    same("who was evicted", conns(&done.evicted), vec![])
+}
+
+async fn a_release_of_an_earlier_life_changes_nothing(bench: &dyn RoutesBench) -> Outcome {
+    let routes = open(bench).await?;
+    routes.renew(NodeId(1), 2, LEASE).await?;
+    let held = phones(&*routes, 1..=2).await?;
+    routes.release(NodeId(1), 1).await?;
+    same("bob's routes", of_bob(&*routes).await?, held)
 }
 
 async fn routes_are_found_in_the_order_asked(bench: &dyn RoutesBench) -> Outcome {

@@ -26,12 +26,19 @@ pub(super) fn cases() -> Vec<Case<dyn StoreBench>> {
         "Nodes::renew_node" {
             only_the_newest_epoch_renews: "Only the newest epoch of the number may renew, also after the lease's end; any other is `LeaseLost`.",
             a_lease_that_ended_is_renewed_if_nobody_took_it: "Only the newest epoch of the number may renew, also after the lease's end",
-            a_lease_never_shrinks: "A lease's end never moves back.",
+            a_lease_never_shrinks: "A renewal never moves a lease's end back.",
             renewals_outlive_a_restart_of_the_store: "Durable when answered `Ok`.",
         }
         "Nodes::held_nodes" {
             every_number_that_was_taken_is_told: "One row for each number, in order of number, whether its lease has ended or not.",
             the_last_lease_of_a_number_is_told: "It has every lease and every renewal that was answered before this call.",
+        }
+        "Nodes::release_node" {
+            a_lease_that_is_given_back_is_free_at_once: "The lease's end moves to `until`, but never forward, and never before the lease's `from`.",
+            giving_back_never_lengthens_a_lease: "The lease's end moves to `until`, but never forward, and never before the lease's `from`.",
+            giving_back_leaves_earlier_leases_alone: "The lease's end moves to `until`, but never forward, and never before the lease's `from`.",
+            only_the_newest_epoch_gives_back: "Only the newest epoch of the number may give back; any other is `LeaseLost`, and changes nothing.",
+            what_is_given_back_outlives_a_restart_of_the_store: "Durable when answered `Ok`.",
         }
     }
 }
@@ -178,6 +185,58 @@ async fn renewals_outlive_a_restart_of_the_store(bench: &dyn StoreBench) -> Outc
     let store = bench.reopen().await;
     same("another's number", lease(&*store, "b", 2_000).await?.node, NodeId(1))?;
     same("where the next lease starts", lease(&*store, "a", 2_000).await?.from, Timestamp(2_100))
+}
+
+async fn release(store: &dyn Store, lease: &NodeLease, until: i64) -> Outcome {
+    Ok(store.release_node(lease, Timestamp(until)).await?)
+}
+
+async fn a_lease_that_is_given_back_is_free_at_once(bench: &dyn StoreBench) -> Outcome {
+    let store = bench.open().await;
+    let held = lease(&*store, "a", 1_000).await?;
+    release(&*store, &held, 1_030).await?;
+    same("another's number before that time", lease(&*store, "b", 1_029).await?.node, NodeId(1))?;
+    let next = lease(&*store, "a", 1_020).await?;
+    same("the next lease of the same", next.clone(), leased(0, next.epoch, 1_030, 1_130))?;
+    release(&*store, &next, 1_050).await?;
+    let taken = lease(&*store, "c", 1_050).await?;
+    same("the lease of another", taken.clone(), leased(0, taken.epoch, 1_050, 1_150))
+}
+
+async fn giving_back_never_lengthens_a_lease(bench: &dyn StoreBench) -> Outcome {
+    let store = bench.open().await;
+    let held = lease(&*store, "a", 1_000).await?;
+    release(&*store, &held, 5_000).await?;
+    same("where the next lease starts", lease(&*store, "a", 1_000).await?.from, Timestamp(1_100))
+}
+
+/// The numbers of a lease before it are used up.
+async fn giving_back_leaves_earlier_leases_alone(bench: &dyn StoreBench) -> Outcome {
+    let store = bench.open().await;
+    lease(&*store, "a", 1_000).await?;
+    let second = lease(&*store, "a", 1_010).await?;
+    release(&*store, &second, 1_020).await?;
+    same("where the next lease starts", lease(&*store, "a", 1_030).await?.from, second.from)
+}
+
+async fn only_the_newest_epoch_gives_back(bench: &dyn StoreBench) -> Outcome {
+    let store = bench.open().await;
+    let old = lease(&*store, "a", 1_000).await?;
+    let new = lease(&*store, "a", 1_010).await?;
+    let answer = store.release_node(&old, Timestamp(1_020)).await;
+    refused("the epoch before", answer, StoreErrorKind::LeaseLost)?;
+    let unknown = NodeLease { node: NodeId(9), ..new.clone() };
+    let answer = store.release_node(&unknown, Timestamp(1_020)).await;
+    refused("a number that nobody took", answer, StoreErrorKind::LeaseLost)?;
+    same("where the next lease starts", lease(&*store, "a", 1_030).await?.from, new.until)
+}
+
+async fn what_is_given_back_outlives_a_restart_of_the_store(bench: &dyn StoreBench) -> Outcome {
+    let store = bench.open().await;
+    let held = lease(&*store, "a", 1_000).await?;
+    release(&*store, &held, 1_030).await?;
+    let store = bench.reopen().await;
+    same("where the next lease starts", lease(&*store, "a", 1_000).await?.from, Timestamp(1_030))
 }
 
 async fn strange_holders_are_told_apart(bench: &dyn StoreBench) -> Outcome {

@@ -88,6 +88,11 @@ impl Nodes for SimDatabase {
     async fn held_nodes(&self) -> Result<Vec<HeldNode>, StoreError> {
         self.ask("held_nodes", |store| async move { store.held_nodes().await }).await
     }
+
+    async fn release_node(&self, lease: &NodeLease, until: Timestamp) -> Result<(), StoreError> {
+        let lease = lease.clone();
+        self.change("release_node", |store| async move { store.release_node(&lease, until).await }).await
+    }
 }
 
 #[async_trait]

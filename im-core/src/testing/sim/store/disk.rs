@@ -35,6 +35,7 @@ pub(super) enum Op {
     Ack(CursorAck),
     Lease { holder: String, now: Timestamp, ttl: Duration },
     Renew { lease: NodeLease, now: Timestamp, ttl: Duration },
+    Release { lease: NodeLease, until: Timestamp },
 }
 
 /// What a change gave.
@@ -43,6 +44,7 @@ pub(super) enum Given {
     Placed(Result<Placed, StoreError>),
     Lease(Result<NodeLease, StoreError>),
     Acked(Result<(), StoreError>),
+    Released(Result<(), StoreError>),
     Nothing,
 }
 
@@ -83,6 +85,10 @@ impl Disk {
             Op::Renew { lease, now, ttl } => {
                 Given::Lease(at_once(self.store.renew_node(&lease, now, ttl).now_or_never(), "renew_node"))
             }
+            Op::Release { lease, until } => Given::Released(at_once(
+                self.store.release_node(&lease, until).now_or_never(),
+                "release_node",
+            )),
         }
     }
 

@@ -126,6 +126,15 @@ impl Nodes for SimStore {
         })
         .await
     }
+
+    async fn release_node(&self, lease: &NodeLease, until: Timestamp) -> Result<(), StoreError> {
+        let op = Op::Release { lease: lease.clone(), until };
+        let answers = self.change("release_node", vec![(first_shard(), op)], |given| match given {
+            Given::Released(answer) => Some(answer),
+            _ => None,
+        });
+        answers.await.pop().unwrap_or_else(|| Err(unavailable("release_node")))
+    }
 }
 
 #[async_trait]
