@@ -35,7 +35,12 @@ impl RouteLease {
 impl Logic {
     /// Whether the node's routes could not be renewed for so long that they are about to be void. A gate then sends its links away, and no login
     /// succeeds, until it reaches the router again.
+    ///
+    /// Routes that end with this process are never out of its reach, however long it stood still.
     pub fn is_cut_off(&self) -> bool {
+        if self.ports.routes.end_with_process() {
+            return false;
+        }
         let early = self.policy.route_lease / 5;
         self.ports.clock.tick() + early >= *lock(&self.route_lease.ends)
     }

@@ -38,6 +38,10 @@ impl MemoryRoutes {
 
 #[async_trait]
 impl Routes for MemoryRoutes {
+    fn end_with_process(&self) -> bool {
+        true
+    }
+
     async fn register(&self, route: Route, policy: KickPolicy) -> Result<Registration, RouteError> {
         Ok(self.lock().register(route, policy))
     }

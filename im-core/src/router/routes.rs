@@ -106,6 +106,12 @@ pub enum RouteError {
 /// newest login survives that too, epochs follow the time: an epoch is at least the microseconds from 1970 to the login.
 #[async_trait]
 pub trait Routes: Send + Sync + 'static {
+    /// Whether the routes are kept in this process, and end with it. A lease of them cannot be lost then: a process that
+    /// stood still for longer goes on as before. Default: no.
+    fn end_with_process(&self) -> bool {
+        false
+    }
+
     /// Registers a login and removes those that conflict with it.
     ///
     /// # Contract

@@ -114,3 +114,18 @@ fn a_server_whose_name_another_one_took_leaves_the_others_lease_alone() {
     bench.pool.run_until_stalled();
     assert_eq!(lease(&bench, 0).from, taken.until);
 }
+
+#[test]
+fn a_server_that_stood_still_for_longer_than_its_leases_goes_on() {
+    let mut bench = Bench::new();
+    let (alice, bob) = (bench.log_in("alice"), bench.log_in("bob"));
+    bench.pass(Duration::from_secs(1));
+    bench.clock.advance(Duration::from_secs(3_600));
+    assert!(!bench.logic.is_cut_off(), "its routes are where it is");
+    bench.pool.run_until_stalled();
+    let response: C2cResponse = bench.ask(send(&alice, 1, "bob", "k", "x"));
+    assert_eq!(response.err_code, 0, "its number is its own still");
+    assert_eq!(bench.carried(), [(bob.conn, Ok(1))]);
+    bench.log_in("carol");
+    assert!(!bench.logic.is_superseded());
+}
