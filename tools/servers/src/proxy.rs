@@ -14,21 +14,20 @@ pub struct Proxy {
 
 #[derive(Debug)]
 struct Shared {
-    to: SocketAddr,
     state: Mutex<State>,
     changed: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    to: SocketAddr,
     network: Network,
     /// Both ends of every connection.
     open: Vec<TcpStream>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Network {
-    #[default]
     Whole,
     Stalled,
     Cut,
@@ -41,8 +40,8 @@ impl Proxy {
         let directory = Directory::claim();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, directory.port()));
         let listener = listener.unwrap_or_else(|error| panic!("a proxy's port: {error}"));
-        let to = (Ipv4Addr::LOCALHOST, port).into();
-        let shared = Arc::new(Shared { to, state: Mutex::default(), changed: Condvar::new() });
+        let state = State { to: local(port), network: Network::Whole, open: Vec::new() };
+        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let accepting = shared.clone();
         std::thread::spawn(move || accepting.accept(&listener));
         Self { directory, shared }
@@ -51,6 +50,11 @@ impl Proxy {
     /// The port to connect to, on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.directory.port()
+    }
+
+    /// New connections go to another server, as if a name led there now. Those that are open stay.
+    pub fn lead_to(&self, port: u16) {
+        self.shared.lock().to = local(port);
     }
 
     /// Cuts every connection, and each new one as soon as it comes, until [`heal`](Self::heal).
@@ -77,6 +81,10 @@ impl Drop for Proxy {
     }
 }
 
+fn local(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
 impl Shared {
     fn enter(&self, network: Network) {
         let mut state = self.lock();
@@ -91,13 +99,13 @@ impl Shared {
 
     fn accept(self: Arc<Self>, listener: &TcpListener) {
         for client in listener.incoming().flatten() {
-            match self.lock().network {
-                Network::Ended => return,
-                Network::Cut => continue,
-                Network::Whole | Network::Stalled => {}
-            }
+            let to = match &*self.lock() {
+                State { network: Network::Ended, .. } => return,
+                State { network: Network::Cut, .. } => continue,
+                State { to, .. } => *to,
+            };
             // A server that is down: the client sees its connection end.
-            let Ok(server) = TcpStream::connect(self.to) else { continue };
+            let Ok(server) = TcpStream::connect(to) else { continue };
             for (from, to) in [(&client, &server), (&server, &client)] {
                 let (Ok(from), Ok(to), Ok(kept)) = (from.try_clone(), to.try_clone(), from.try_clone())
                 else {
@@ -147,15 +155,33 @@ mod tests {
         link.read(&mut [0])
     }
 
-    #[test]
-    fn it_passes_stalls_cuts_and_heals() {
+    /// A server that sends back what it gets.
+    fn echo() -> u16 {
         let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        let proxy = Proxy::start(server.local_addr().expect("an address").port());
+        let port = server.local_addr().expect("an address").port();
         std::thread::spawn(move || {
             for link in server.incoming().flatten() {
                 std::thread::spawn(move || std::io::copy(&mut &link, &mut &link));
             }
         });
+        port
+    }
+
+    #[test]
+    fn new_connections_follow_it_and_open_ones_stay() {
+        let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let proxy = Proxy::start(echo());
+        let connect = || TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port())).expect("the proxy takes it");
+        let mut open = connect();
+        assert_eq!(echoed(&mut open).ok(), Some(1));
+        proxy.lead_to(silent.local_addr().expect("an address").port());
+        assert!(echoed(&mut connect()).is_err());
+        assert_eq!(echoed(&mut open).ok(), Some(1));
+    }
+
+    #[test]
+    fn it_passes_stalls_cuts_and_heals() {
+        let proxy = Proxy::start(echo());
         let connect = || TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port())).expect("the proxy takes it");
         let mut link = connect();
         assert_eq!(echoed(&mut link).ok(), Some(1));
