@@ -139,8 +139,10 @@ impl Pool {
     /// A connection in a transaction.
     pub(super) async fn begin(&self) -> Result<Session, Fault> {
         let mut session = self.session().await?;
-        session.begin().await?;
-        Ok(session)
+        match session.begin().await {
+            Ok(()) => Ok(session),
+            Err(fault) => Err(session.cut(fault)),
+        }
     }
 
     pub(super) async fn close(&self) {
@@ -293,39 +295,51 @@ impl Session {
     }
 
     /// Commits what succeeded, and takes back what did not.
+    ///
+    /// # Errors
+    /// Also `GivenUp`, as in [`settle`](Self::settle).
     pub(super) async fn end<T>(mut self, outcome: Result<T, Fault>) -> Result<T, Fault> {
-        match outcome {
-            Ok(done) => {
-                self.run("COMMIT").await?;
-                self.keep();
-                Ok(done)
-            }
-            Err(fault) if fault.leaves_connection() => {
-                self.run("ROLLBACK").await?;
-                self.keep();
-                Err(fault)
-            }
-            Err(fault) => Err(fault),
+        let end = match &outcome {
+            Ok(_) => "COMMIT",
+            Err(fault) if fault.leaves_connection() => "ROLLBACK",
+            Err(_) => return self.settle(outcome),
+        };
+        match self.run(end).await {
+            Ok(()) => self.settle(outcome),
+            Err(fault) => Err(self.cut(fault)),
         }
     }
 
     /// The same, where each statement was a transaction of its own.
+    ///
+    /// # Errors
+    /// `GivenUp` in the place of any answer of a server that was found to be no primary meanwhile.
     pub(super) fn settle<T>(self, outcome: Result<T, Fault>) -> Result<T, Fault> {
-        let fine = outcome.as_ref().err().is_none_or(Fault::leaves_connection);
-        if fine {
-            self.keep();
+        match outcome {
+            Err(fault) if !fault.leaves_connection() => Err(self.cut(fault)),
+            outcome => self.keep().and(outcome),
         }
-        outcome
     }
 
     /// Gives the connection back to the pool.
-    fn keep(self) {
+    fn keep(self) -> Result<(), Fault> {
         match self.link {
             #[cfg(feature = "mysql")]
             Link::MySql(connection) => connection.keep(),
             #[cfg(feature = "postgres")]
             Link::Postgres(connection) => connection.keep(),
         }
+    }
+
+    /// Cuts the connection after a fault, and gives up all others if the fault is the server's.
+    fn cut(self, fault: Fault) -> Fault {
+        match self.link {
+            #[cfg(feature = "mysql")]
+            Link::MySql(connection) => connection.cut(&fault),
+            #[cfg(feature = "postgres")]
+            Link::Postgres(connection) => connection.cut(&fault),
+        }
+        fault
     }
 
     /// Rows of one statement.

@@ -2,6 +2,8 @@ use std::collections::BTreeSet;
 
 use im_core::storage::{Misfit, StoreError, StoreErrorKind};
 
+use super::trouble::Trouble;
+
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
@@ -38,6 +40,12 @@ pub(super) enum Fault {
     /// Who writes to buckets did not end in time.
     #[error("appends to the database did not end in time for a bucket to be changed")]
     Busy,
+    /// What answers at the database's address takes no writes.
+    #[error("the database is read-only: it is a replica, or no longer the primary")]
+    ReadOnly,
+    /// The server was found to be no primary, or to go away, while the call ran on it: its answer may be out of date.
+    #[error("the database server was given up while the call ran on it")]
+    GivenUp,
     /// The call took too long.
     #[error("the call's deadline passed")]
     DeadlinePassed,
@@ -62,11 +70,20 @@ impl Fault {
     /// Whether the connection is as good as before: the database answered, or was not asked.
     pub(super) fn leaves_connection(&self) -> bool {
         match self {
-            Self::Driver(error) => error.as_database_error().is_some(),
+            Self::Driver(_) => self.trouble() == Trouble::Statement,
             Self::BadRow(_) | Self::Misfit(_) | Self::NewOwners(_) | Self::FencesOver(_) => true,
             Self::Moved | Self::LeaseLost | Self::Pending | Self::Unindexed => true,
             Self::Stale | Self::Busy => true,
-            Self::DeadlinePassed | Self::Closed => false,
+            Self::ReadOnly | Self::GivenUp | Self::DeadlinePassed | Self::Closed => false,
+        }
+    }
+
+    /// What the database said of more than the statement.
+    pub(super) fn trouble(&self) -> Trouble {
+        match self {
+            Self::Driver(error) => Trouble::of(error),
+            Self::ReadOnly => Trouble::ReadOnly,
+            _ => Trouble::Statement,
         }
     }
 

@@ -27,6 +27,10 @@
 //! A database that is away, a full disk, a lost lock and a passed deadline are
 //! [`Unavailable`](im_core::storage::StoreErrorKind::Unavailable), which is retryable. A connection on which a call did not end is cut, and the next
 //! call opens another. Rows that this adapter does not write are [`Corrupt`](im_core::storage::StoreErrorKind::Corrupt).
+//!
+//! A server that is read-only, shuts down or cannot use its disk is given up: all connections to it are closed, and what was being read from it is not
+//! believed. Calls are `Unavailable` until a new connection reaches a server that takes writes. Each connection has to show that of its server when it is opened, and
+//! once a second while it is used. A [replica](SqlOptions::open_replica) may be read-only.
 
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod append;
@@ -35,9 +39,13 @@ mod blocklist;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod buckets;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
+mod connect;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 mod conversations;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod cursors;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod dial;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod driver;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
@@ -80,6 +88,8 @@ mod store;
 mod timelines;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod tries;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod trouble;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod writing;
 

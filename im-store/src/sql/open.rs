@@ -1,19 +1,16 @@
 use std::time::Duration;
 
-use futures::FutureExt as _;
-use sqlx::Connection as _;
 #[cfg(feature = "mysql")]
 use sqlx::migrate::{MigrateError, Migrator};
 #[cfg(feature = "mysql")]
-use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
-#[cfg(feature = "postgres")]
-use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{AssertSqlSafe, Executor};
+use sqlx::{AssertSqlSafe, Executor as _, MySqlConnection};
 
+use super::connect::{self, Access};
 use super::driver::Pool;
 use super::heads::Heads;
-use super::pool::{Connections, Dial};
-use super::statement::{CACHED, Text};
+use super::pool::Held;
+use super::statement::Text;
+use super::trouble::Trouble;
 use super::{Fault, SqlOptions, SqlStore, buckets, promise, schema};
 
 /// Why a database was not opened. None of these says the URL, which has a password.
@@ -25,6 +22,11 @@ pub enum OpenError {
         "cannot use the database's URL: expected mysql://USER:PASSWORD@HOST:PORT/DATABASE or postgres://… (each has to be built in)"
     )]
     Url(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
+    /// What answers at the address takes no writes. [`SqlOptions::open_replica`] opens it for reads.
+    #[error(
+        "the database is read-only: it is a replica, or no longer the primary. Name the one that takes writes"
+    )]
+    ReadOnly,
     /// The database could not be reached, or said no.
     #[error("cannot open the database")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -69,15 +71,11 @@ pub enum OpenError {
 }
 
 /// How long to wait for the database when it is opened.
-const CONNECT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT: Duration = Duration::from_secs(10);
 
 /// How long another server's migration is waited for.
 #[cfg(feature = "mysql")]
 const MIGRATION: Duration = Duration::from_secs(60);
-
-/// After so long without a statement MySQL ends a connection, and a transaction that it was in.
-#[cfg(feature = "mysql")]
-const MYSQL_IDLE: Duration = Duration::from_secs(30);
 
 static STATE: Text = Text::new("SELECT s.unfinished FROM store_state s WHERE s.id = 1");
 
@@ -97,13 +95,8 @@ pub(super) async fn open(options: SqlOptions) -> Result<SqlStore, OpenError> {
 /// Connects to what somebody else writes, and looks whether its tables are ours.
 pub(super) async fn open_replica(options: SqlOptions) -> Result<SqlStore, OpenError> {
     let deadline = options.deadline;
-    let pool = match options.url.split(':').next() {
-        #[cfg(feature = "mysql")]
-        Some("mysql" | "mariadb") => Pool::MySql(mysql_pool(&options, Access::Read).await?),
-        #[cfg(feature = "postgres")]
-        Some("postgres" | "postgresql") => Pool::Postgres(postgres_pool(&options, Access::Read).await?),
-        _ => return Err(OpenError::Url(None)),
-    };
+    let pool = connect::pool(&options, Access::Read)?;
+    reach(&pool).await?;
     schema::check(&pool).await?;
     match is_unfinished(&pool).await.map_err(unavailable)? {
         true => Err(OpenError::Unfinished),
@@ -111,30 +104,10 @@ pub(super) async fn open_replica(options: SqlOptions) -> Result<SqlStore, OpenEr
     }
 }
 
-/// What a pool's connections may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Access {
-    Write,
-    Read,
-}
-
 /// A pool of connections to a database with our tables in it.
 pub(super) async fn connect(options: &SqlOptions) -> Result<Pool, OpenError> {
-    let pool = match options.url.split(':').next() {
-        #[cfg(feature = "mysql")]
-        Some("mysql" | "mariadb") => {
-            let pool = mysql_pool(options, Access::Write).await?;
-            pool.take_within(CONNECT).await.map_err(|fault| not_reached("MySQL or MariaDB", fault))?.keep();
-            Pool::MySql(pool)
-        }
-        #[cfg(feature = "postgres")]
-        Some("postgres" | "postgresql") => {
-            let pool = postgres_pool(options, Access::Write).await?;
-            pool.take_within(CONNECT).await.map_err(|fault| not_reached("PostgreSQL", fault))?.keep();
-            Pool::Postgres(pool)
-        }
-        _ => return Err(OpenError::Url(None)),
-    };
+    let pool = connect::pool(options, Access::Write)?;
+    reach(&pool).await?;
     // Most users of most servers may not make tables, and need not.
     match schema::check(&pool).await {
         Err(OpenError::Older(_)) => migrate(&pool).await?,
@@ -150,21 +123,35 @@ async fn migrate(pool: &Pool) -> Result<(), OpenError> {
         Pool::MySql(pool) => {
             let mut connection = pool.take().await.map_err(unavailable)?;
             migrate_mysql(&mut connection, schema::migrations(&schema::MYSQL)).await?;
-            connection.keep();
+            connection.keep().map_err(unavailable)?;
         }
         #[cfg(feature = "postgres")]
         Pool::Postgres(pool) => {
             let mut connection = pool.take().await.map_err(unavailable)?;
             let migrations = schema::migrations(&schema::POSTGRES);
             migrations.run_direct(None, &mut *connection, false).await.map_err(schema::not_migrated)?;
-            connection.keep();
+            connection.keep().map_err(unavailable)?;
         }
     }
     Ok(())
 }
 
+/// Waits for the first connection.
+async fn reach(pool: &Pool) -> Result<(), OpenError> {
+    let (kind, reached) = match pool {
+        #[cfg(feature = "mysql")]
+        Pool::MySql(pool) => ("MySQL or MariaDB", pool.take_within(CONNECT).await.and_then(Held::keep)),
+        #[cfg(feature = "postgres")]
+        Pool::Postgres(pool) => ("PostgreSQL", pool.take_within(CONNECT).await.and_then(Held::keep)),
+    };
+    reached.map_err(|fault| not_reached(kind, fault))
+}
+
 pub(super) fn unavailable(fault: Fault) -> OpenError {
-    OpenError::Unavailable(fault.into())
+    match fault.trouble() {
+        Trouble::ReadOnly => OpenError::ReadOnly,
+        _ => OpenError::Unavailable(fault.into()),
+    }
 }
 
 /// Why there is no first connection to a database of this kind.
@@ -176,40 +163,11 @@ fn not_reached(kind: &'static str, fault: Fault) -> OpenError {
     }
 }
 
-#[cfg(feature = "mysql")]
-async fn mysql_pool(options: &SqlOptions, access: Access) -> Result<Connections<MySqlConnection>, OpenError> {
-    let url: MySqlConnectOptions = options.url.parse().map_err(bad_url)?;
-    if url.get_database().is_none() {
-        return Err(OpenError::Url(Some("it names no database".into())));
-    }
-    let url = url.charset("utf8mb4").statement_cache_capacity(CACHED);
-    let (lock, idle) = (options.lock_timeout.as_secs().max(1), options.deadline.as_secs().max(1));
-    // A server that is out of reach in mid-transaction must not keep its rows from the others. MySQL has no time-out for that alone; MariaDB reads
-    // the one comment, MySQL the other.
-    let set = format!(
-        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED{access}; SET SESSION innodb_lock_wait_timeout = {lock} \
-         /*M!100300 , SESSION idle_transaction_timeout = {idle} */ \
-         /*!80000 , SESSION wait_timeout = {} */",
-        MYSQL_IDLE.as_secs(),
-        access = if access == Access::Read { ", READ ONLY" } else { "" },
-    );
-    let dial: Dial<_> = Box::new(move || {
-        let (url, set) = (url.clone(), set.clone());
-        let dial = async move {
-            let mut connection = MySqlConnection::connect_with(&url).await?;
-            connection.execute(sqlx::raw_sql(AssertSqlSafe(set))).await?;
-            Ok(connection)
-        };
-        dial.boxed()
-    });
-    Ok(Connections::new(options.connections, options.deadline.max(CONNECT), dial))
-}
-
 /// Under a lock of our own: the driver's waits with a negative time-out, which MariaDB does not take, so that two servers would migrate at once.
 #[cfg(feature = "mysql")]
 async fn migrate_mysql(connection: &mut MySqlConnection, migrations: Migrator) -> Result<(), OpenError> {
     const NAME: &str = "CONCAT('im-store migrates ', MD5(DATABASE()))";
-    let unavailable = |error: sqlx::Error| OpenError::Unavailable(error.into());
+    let unavailable = |error: sqlx::Error| unavailable(error.into());
     let lock = AssertSqlSafe(format!("SELECT CAST(GET_LOCK({NAME}, {}) AS SIGNED)", MIGRATION.as_secs()));
     let locked: Option<i64> =
         sqlx::query_scalar(lock).fetch_one(&mut *connection).await.map_err(unavailable)?;
@@ -227,34 +185,6 @@ async fn migrate_mysql(connection: &mut MySqlConnection, migrations: Migrator) -
     migrated.map_err(schema::not_migrated)?;
     let free = AssertSqlSafe(format!("DO RELEASE_LOCK({NAME})"));
     connection.execute(sqlx::raw_sql(free)).await.map_err(unavailable).map(drop)
-}
-
-#[cfg(feature = "postgres")]
-async fn postgres_pool(options: &SqlOptions, access: Access) -> Result<Connections<PgConnection>, OpenError> {
-    let url: PgConnectOptions = options.url.parse().map_err(bad_url)?;
-    let url = url.statement_cache_capacity(CACHED);
-    let set = format!(
-        "SET lock_timeout = {lock}; SET statement_timeout = {deadline}; \
-         SET idle_in_transaction_session_timeout = {deadline}; SET default_transaction_read_only = {access}; \
-         SET default_transaction_isolation = 'read committed'",
-        access = if access == Access::Read { "on" } else { "off" },
-        lock = options.lock_timeout.as_millis().max(1),
-        deadline = options.deadline.as_millis().max(1),
-    );
-    let dial: Dial<_> = Box::new(move || {
-        let (url, set) = (url.clone(), set.clone());
-        let dial = async move {
-            let mut connection = PgConnection::connect_with(&url).await?;
-            connection.execute(sqlx::raw_sql(AssertSqlSafe(set))).await?;
-            Ok(connection)
-        };
-        dial.boxed()
-    });
-    Ok(Connections::new(options.connections, options.deadline.max(CONNECT), dial))
-}
-
-fn bad_url(error: sqlx::Error) -> OpenError {
-    OpenError::Url(Some(error.into()))
 }
 
 async fn is_unfinished(pool: &Pool) -> Result<bool, Fault> {

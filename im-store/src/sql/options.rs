@@ -73,13 +73,13 @@ impl SqlOptions {
     }
 
     /// Opens the database: makes or migrates its tables, which several servers may do at the same time, and warns if a setting of the database's lets
-    /// it lose what it has committed.
+    /// it lose what it has committed. Its server has to take writes, also later: reads and writes are `Unavailable` while it is read-only.
     ///
     /// # Cancel safety
     /// Dropping the future, and a crash, leave the tables made or not, each step of theirs whole. Repeating is harmless.
     ///
     /// # Errors
-    /// [`OpenError`].
+    /// [`OpenError`], with [`OpenError::ReadOnly`] for a server that took no writes for ten seconds.
     pub async fn open(self) -> Result<SqlStore, OpenError> {
         open::open(self).await
     }

@@ -1,45 +1,32 @@
 //! Open connections to one database, for calls to use one after the other.
 //!
-//! The driver has a pool too, but it asks each connection that comes back whether it lives: one more round trip for every call. Here nobody asks, because a
-//! connection comes back only if its last statement was answered.
+//! The driver has a pool too, but it asks each connection that comes back whether it lives: one more round trip for every call. Here a connection is asked once a
+//! second at most, because it comes back only if its last statement was answered.
+//!
+//! All connections lead to where the database's name led when they were opened. If one shows that this is no server to use any more, [all are given
+//! up](Shared::give_up): the name may lead elsewhere by now.
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
-use std::io::ErrorKind;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures::future::BoxFuture;
 use sqlx::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Fault;
+use super::dial::{CLOSING, Dialer, hang_up};
+use super::trouble::Trouble;
 
 /// A connection that was not used for so long is closed.
 const IDLE: Duration = Duration::from_secs(600);
 
-/// A connection is replaced after so long, so that a balancer or a fail-over is followed.
+/// A connection is replaced after so long, so that a balancer is followed that moves connections without a word.
 const LIFETIME: Duration = Duration::from_secs(1800);
 
-/// A connection that was not used for so long is asked whether it still lives: to ask before every call is one round trip in five. One that died just now
-/// fails its call, as `Unavailable`; the next one takes another.
+/// A connection that was not asked for so long is asked whether it may still be used: to ask before every call is one round trip in five. One that died just now
+/// fails its call, as `Unavailable`; the next one takes another. So long is a server read from that has been replaced.
 const DOUBTFUL: Duration = Duration::from_secs(1);
-
-/// How long a server has to take note that a connection is closed.
-const CLOSING: Duration = Duration::from_secs(2);
-
-/// A server that starts is tried again after a part of this, then of twice as much, …
-const FIRST_WAIT: Duration = Duration::from_millis(20);
-
-/// … and of this at most.
-const LONGEST_WAIT: Duration = Duration::from_millis(500);
-
-/// PostgreSQL's "starting up" and "too many clients", and MySQL's "too many connections".
-const NOT_NOW: [&str; 3] = ["57P03", "53300", "08004"];
-
-/// Opens a connection and sets it up.
-pub(super) type Dial<C> = Box<dyn Fn() -> BoxFuture<'static, Result<C, sqlx::Error>> + Send + Sync>;
 
 /// At most so many connections.
 pub(super) struct Connections<C: Connection + 'static> {
@@ -48,33 +35,50 @@ pub(super) struct Connections<C: Connection + 'static> {
     most: u32,
     /// How long to wait for one.
     patience: Duration,
-    dial: Dial<C>,
+    dialer: Dialer<C>,
 }
 
 struct Shared<C> {
+    state: Mutex<State<C>>,
+    /// Whether a server that is read-only is of no use.
+    writes: bool,
+}
+
+struct State<C> {
     /// What no call uses, the last used on top.
-    ready: Mutex<Vec<Ready<C>>>,
+    ready: Vec<Ready<C>>,
+    /// How often all connections were given up. Those of an earlier generation are not used again.
+    generation: u64,
 }
 
 struct Ready<C> {
-    connection: C,
-    opened: Instant,
+    open: Open<C>,
     since: Instant,
 }
 
-/// A connection in use. One that is dropped is cut: only after [`keep`](Self::keep) it serves another call.
-pub(super) struct Held<C> {
+/// A connection, and what is known of it.
+struct Open<C> {
     connection: C,
     opened: Instant,
+    /// When it last showed that it may be used.
+    proved: Instant,
+    generation: u64,
+}
+
+/// A connection in use. One that is dropped is cut: only after [`keep`](Self::keep) it serves another call.
+pub(super) struct Held<C: Connection + 'static> {
+    open: Open<C>,
     shared: Arc<Shared<C>>,
     permit: OwnedSemaphorePermit,
 }
 
 impl<C: Connection + 'static> Connections<C> {
-    pub(super) fn new(most: u32, patience: Duration, dial: Dial<C>) -> Self {
-        let shared = Arc::new(Shared { ready: Mutex::default() });
+    /// `writes` if a server that is read-only is of no use.
+    pub(super) fn new(most: u32, patience: Duration, dialer: Dialer<C>, writes: bool) -> Self {
+        let state = Mutex::new(State { ready: Vec::new(), generation: 0 });
         let places = usize::try_from(most).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
-        Self { shared, permits: Arc::new(Semaphore::new(places)), most, patience, dial }
+        let (shared, permits) = (Arc::new(Shared { state, writes }), Arc::new(Semaphore::new(places)));
+        Self { shared, permits, most, patience, dialer }
     }
 
     /// A connection, when there is one.
@@ -90,40 +94,36 @@ impl<C: Connection + 'static> Connections<C> {
     async fn ready_or_new(&self, until: Instant) -> Result<Held<C>, Fault> {
         let permit = self.permits.clone().acquire_owned().await.map_err(|_| Fault::Closed)?;
         // Who has a permit finds one that is ready, or room for another.
-        let (connection, opened) = match self.ready().await {
-            Some(ready) => (ready.connection, ready.opened),
-            None => (self.dial(until).await?, Instant::now()),
+        let open = match self.ready().await {
+            Some(ready) => ready,
+            None => self.open(until).await?,
         };
-        Ok(Held { connection, opened, shared: self.shared.clone(), permit })
+        Ok(Held { open, shared: self.shared.clone(), permit })
     }
 
-    /// The one used last of those that still live.
-    async fn ready(&self) -> Option<Ready<C>> {
+    async fn open(&self, until: Instant) -> Result<Open<C>, Fault> {
+        // Before the name is looked up: what is given up meanwhile is this one too.
+        let generation = self.shared.state().generation;
+        let connection = self.dialer.dial(until).await?;
+        let opened = Instant::now();
+        Ok(Open { connection, opened, proved: opened, generation })
+    }
+
+    /// The one used last of those that may be used.
+    async fn ready(&self) -> Option<Open<C>> {
         loop {
-            let mut ready = self.shared.ready().pop()?;
+            let ready = self.shared.state().ready.pop()?;
             if ready.is_old() {
-                close(vec![ready]);
+                hang_up(ready.open.connection);
                 continue;
             }
-            let lives = ready.since.elapsed() < DOUBTFUL || ready.connection.ping().await.is_ok();
-            if lives {
-                return Some(ready);
+            let mut open = ready.open;
+            if open.proved.elapsed() < DOUBTFUL {
+                return Some(open);
             }
-        }
-    }
-
-    /// A new one, as soon as the server takes it. If it does not in time, the error is what the server said, which tells more than that the time is over.
-    async fn dial(&self, until: Instant) -> Result<C, Fault> {
-        let (mut wait, jitter) = (FIRST_WAIT, RandomState::new());
-        loop {
-            match (self.dial)().await {
-                Err(error) if is_not_now(&error) && Instant::now() + wait < until => {
-                    let part = jitter.hash_one(wait) % 1_000;
-                    // Half at least: the part of the longest wait is the same each time, and may be next to nothing.
-                    tokio::time::sleep(wait / 2 + wait / 2 * u32::try_from(part).unwrap_or(0) / 1_000).await;
-                    wait = (wait * 2).min(LONGEST_WAIT);
-                }
-                outcome => return Ok(outcome?),
+            match self.dialer.prove(&mut open.connection).await {
+                Ok(()) => return Some(Open { proved: Instant::now(), ..open }),
+                Err(fault) => self.shared.doubt(&fault, open.generation),
             }
         }
     }
@@ -133,55 +133,90 @@ impl<C: Connection + 'static> Connections<C> {
         let all = self.permits.acquire_many(self.most).await;
         self.permits.close();
         drop(all);
-        let ready = std::mem::take(&mut *self.shared.ready());
+        let ready = std::mem::take(&mut self.shared.state().ready);
         for ready in ready {
             // It is closed anyway, and an old one may be dead.
-            let _ = tokio::time::timeout(CLOSING, ready.connection.close()).await;
+            let _ = tokio::time::timeout(CLOSING, ready.open.connection.close()).await;
         }
     }
 }
 
 impl<C> Shared<C> {
-    fn ready(&self) -> MutexGuard<'_, Vec<Ready<C>>> {
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State<C>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_about_server(&self, fault: &Fault) -> bool {
+        match fault.trouble() {
+            Trouble::Server => true,
+            Trouble::ReadOnly => self.writes,
+            Trouble::Connection | Trouble::Statement => false,
+        }
+    }
+}
+
+impl<C: Connection + 'static> Shared<C> {
+    /// After a connection that was unused has not shown that it may be used. What ended it may have ended all that are unused.
+    fn doubt(&self, fault: &Fault, generation: u64) {
+        if self.is_about_server(fault) {
+            return self.give_up(fault, generation);
+        }
+        let unused = std::mem::take(&mut self.state().ready);
+        unused.into_iter().for_each(|ready| hang_up(ready.open.connection));
+    }
+
+    /// Closes all connections of a generation, those in use when they come back.
+    fn give_up(&self, fault: &Fault, generation: u64) {
+        let mut state = self.state();
+        if state.generation != generation {
+            return;
+        }
+        state.generation += 1;
+        let unused = std::mem::take(&mut state.ready);
+        drop(state);
+        tracing::info!(
+            error = fault as &dyn std::error::Error,
+            "all connections to the database server are given up"
+        );
+        unused.into_iter().for_each(|ready| hang_up(ready.open.connection));
     }
 }
 
 impl<C> Ready<C> {
     fn is_old(&self) -> bool {
-        self.since.elapsed() >= IDLE || self.opened.elapsed() >= LIFETIME
+        self.since.elapsed() >= IDLE || self.open.opened.elapsed() >= LIFETIME
     }
 }
 
 impl<C: Connection + 'static> Held<C> {
     /// Lets another call use it. Its last statement has to be answered.
-    pub(super) fn keep(self) {
-        let Self { connection, opened, shared, permit } = self;
-        let mut ready = shared.ready();
+    ///
+    /// # Errors
+    /// `GivenUp` if another connection has shown meanwhile that its server is not to be used: then it is cut.
+    pub(super) fn keep(self) -> Result<(), Fault> {
+        let Self { open, shared, permit } = self;
+        let mut state = shared.state();
+        if open.generation != state.generation {
+            drop(state);
+            hang_up(open.connection);
+            return Err(Fault::GivenUp);
+        }
         // The longest unused are at the bottom.
-        let old = ready.iter().take_while(|ready| ready.is_old()).count();
-        let old: Vec<_> = ready.drain(..old).collect();
-        ready.push(Ready { connection, opened, since: Instant::now() });
-        drop(ready);
+        let old = state.ready.iter().take_while(|ready| ready.is_old()).count();
+        let old: Vec<_> = state.ready.drain(..old).collect();
+        state.ready.push(Ready { open, since: Instant::now() });
+        drop(state);
         // Not before: who gets it looks for a ready one first.
         drop(permit);
-        close(old);
+        old.into_iter().for_each(|ready| hang_up(ready.open.connection));
+        Ok(())
     }
-}
 
-/// Says good-bye to the server, while nobody waits for it.
-fn close<C: Connection + 'static>(connections: Vec<Ready<C>>) {
-    for Ready { connection, .. } in connections {
-        tokio::spawn(tokio::time::timeout(CLOSING, connection.close()));
-    }
-}
-
-/// Whether the server may take a connection soon.
-fn is_not_now(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(error) => error.kind() == ErrorKind::ConnectionRefused,
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| NOT_NOW.contains(&&*code)),
-        _ => false,
+    /// Cuts it, and gives up all others too if the fault is the server's.
+    pub(super) fn cut(self, fault: &Fault) {
+        if self.shared.is_about_server(fault) {
+            self.shared.give_up(fault, self.open.generation);
+        }
     }
 }
 
@@ -191,52 +226,22 @@ impl<C: Connection + 'static> fmt::Debug for Connections<C> {
     }
 }
 
-impl<C> fmt::Debug for Held<C> {
+impl<C: Connection + 'static> fmt::Debug for Held<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Held").field("opened", &self.opened).finish_non_exhaustive()
+        f.debug_struct("Held").field("opened", &self.open.opened).finish_non_exhaustive()
     }
 }
 
-impl<C> Deref for Held<C> {
+impl<C: Connection + 'static> Deref for Held<C> {
     type Target = C;
 
     fn deref(&self) -> &C {
-        &self.connection
+        &self.open.connection
     }
 }
 
-impl<C> DerefMut for Held<C> {
+impl<C: Connection + 'static> DerefMut for Held<C> {
     fn deref_mut(&mut self) -> &mut C {
-        &mut self.connection
-    }
-}
-
-#[cfg(all(test, feature = "postgres"))]
-mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    use futures::FutureExt as _;
-    use sqlx::postgres::PgConnection;
-
-    use super::*;
-
-    /// How often a connection is tried within two seconds.
-    async fn tries() -> u32 {
-        let tries = Arc::new(AtomicU32::new(0));
-        let counted = tries.clone();
-        let refused: Dial<PgConnection> = Box::new(move || {
-            counted.fetch_add(1, Ordering::SeqCst);
-            async { Err(sqlx::Error::Io(ErrorKind::ConnectionRefused.into())) }.boxed()
-        });
-        let taken = Connections::new(1, Duration::from_secs(2), refused).take().await;
-        assert!(matches!(taken, Err(Fault::Driver(sqlx::Error::Io(_)))), "what the server said");
-        tries.load(Ordering::SeqCst)
-    }
-
-    #[tokio::test]
-    async fn a_server_that_refuses_is_not_stormed_whatever_the_dice_say() {
-        let tries = futures::future::join_all((0..200).map(|_| tries())).await;
-        // 10, 20, 40, 80, 160 and 250 ms at least.
-        assert!(tries.iter().all(|tries| *tries <= 15), "{tries:?}");
+        &mut self.open.connection
     }
 }

@@ -44,7 +44,7 @@ pub(super) fn not_migrated(error: MigrateError) -> OpenError {
             OpenError::MayNotMigrate(error.into())
         }
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) if !is_foreign(&error) => {
-            OpenError::Unavailable(error.into())
+            unavailable(error.into())
         }
         error => OpenError::Damaged(error.into()),
     }

@@ -119,7 +119,7 @@ async fn survives(kind: Kind) {
     tasks.join_all().await;
     traffic.audit(&*store).await;
     assert_eq!(traffic.refusals.load(Ordering::SeqCst), 0, "the primary was well all the time");
-    println!("{}: {:?}", kind.server(), store.counts());
+    println!("{kind:?}: {:?}", store.counts());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

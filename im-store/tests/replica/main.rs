@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
 mod clock;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+mod failover;
 mod fake;
 mod faults;
 #[cfg(all(feature = "mysql", feature = "postgres"))]

@@ -64,6 +64,27 @@ impl Pair {
         (url, copy)
     }
 
+    /// The ports of both.
+    pub(crate) fn ports(&self) -> (u16, u16) {
+        match self {
+            Self::MySql { primary, replica } => (primary.port(), replica.port()),
+            Self::Postgres { primary, replica } => (primary.port(), replica.port()),
+        }
+    }
+
+    /// Runs a statement on the primary.
+    pub(crate) fn on_primary(&self, statement: &str) {
+        match self {
+            Self::MySql { primary, .. } => primary.execute(statement),
+            Self::Postgres { primary, .. } => primary.execute(statement),
+        }
+    }
+
+    /// Runs a statement on the replica.
+    pub(crate) fn on_replica(&self, statement: &str) {
+        on_replica!(self, replica => replica.execute(statement));
+    }
+
     pub(crate) fn pause_replay(&self) {
         on_replica!(self, replica => replica.pause_replay());
     }

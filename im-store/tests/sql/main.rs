@@ -14,6 +14,7 @@ mod open;
 mod posts;
 mod standby;
 mod traffic;
+mod unfit;
 
 use bench::{Kind, SqlBench, SqlPair};
 use im_core::testing::conformance::{
