@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use im_core::storage::{Misfit, StoreError, StoreErrorKind};
 
-use super::trouble::Trouble;
+use super::trouble::{Trouble, number};
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -96,7 +96,9 @@ impl Fault {
     /// Whether the same transaction may go through when it is tried again at once: it lost against another one and nothing of it is left.
     pub(super) fn is_conflict(&self) -> bool {
         let Self::Driver(error) = self else { return matches!(self, Self::Busy) };
-        self.is_twice() || code(error).is_some_and(|code| CONFLICTS.contains(&code.as_str()))
+        let is_lost = number(error).is_some_and(|number| number == CHANGED)
+            || code(error).is_some_and(|code| CONFLICTS.contains(&code.as_str()));
+        self.is_twice() || is_lost
     }
 
     /// Whether another held a lock for too long.
@@ -130,12 +132,17 @@ const LOCKED: &str = "55P03";
 #[cfg(feature = "postgres")]
 const BAD_NUMBER: &str = "22P02";
 
-/// PostgreSQL's deadlock and failed serialization; MySQL's and MariaDB's deadlock (SQLSTATE 40001 too), and MariaDB's record that changed since it
-/// was read.
-const CONFLICTS: [&str; 4] = ["40001", "40P01", "1213", "1020"];
+/// PostgreSQL's deadlock and failed serialization; MySQL's and MariaDB's deadlock has the SQLSTATE 40001 too.
+const CONFLICTS: [&str; 2] = ["40001", "40P01"];
+
+/// MariaDB's record that changed since it was read. Its SQLSTATE is the general one.
+const CHANGED: u16 = 1020;
 
 /// PostgreSQL's and MySQL's: no such table, no such column, a NULL or a value that a column does not take, a broken table, index or page.
-const DAMAGE: [&str; 9] = ["42P01", "42703", "42S02", "42S22", "23502", "22001", "XX001", "XX002", "HYCRASH"];
+const DAMAGE: [&str; 8] = ["42P01", "42703", "42S02", "42S22", "23502", "22001", "XX001", "XX002"];
+
+/// MySQL's table or index that is broken, of those without a SQLSTATE of their own.
+const BROKEN: [u16; 6] = [1034, 1035, 1194, 1195, 1712, 1877];
 
 /// Whether an error says that the database is not what this adapter made of it. Everything else passes: no room, no answer, no luck.
 pub(super) fn is_damage(error: &sqlx::Error) -> bool {
@@ -145,7 +152,9 @@ pub(super) fn is_damage(error: &sqlx::Error) -> bool {
             | sqlx::Error::Decode(_)
             | sqlx::Error::ColumnIndexOutOfBounds { .. }
     );
-    broken_row || code(error).is_some_and(|code| DAMAGE.contains(&code.as_str()))
+    broken_row
+        || number(error).is_some_and(|number| BROKEN.contains(&number))
+        || code(error).is_some_and(|code| DAMAGE.contains(&code.as_str()))
 }
 
 fn code(error: &sqlx::Error) -> Option<String> {

@@ -73,13 +73,13 @@ impl Trouble {
 
 /// MySQL's number of an error.
 #[cfg(feature = "mysql")]
-fn number(error: &sqlx::Error) -> Option<u16> {
+pub(super) fn number(error: &sqlx::Error) -> Option<u16> {
     let error = error.as_database_error()?.try_downcast_ref::<MySqlDatabaseError>()?;
     Some(error.number())
 }
 
 /// Other databases have no numbers.
 #[cfg(not(feature = "mysql"))]
-fn number(_: &sqlx::Error) -> Option<u16> {
+pub(super) fn number(_: &sqlx::Error) -> Option<u16> {
     None
 }

@@ -137,3 +137,21 @@ async fn a_connection_whose_statement_failed_serves_on() {
     leaves(Kind::MySql, 3, &["1365", "1205", "1021"]).await;
     leaves(Kind::Postgres, 3, &["22012", "53100", "57014"]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_tables_of_mariadb_are_told_as_damage() {
+    let mut database = Moody::start(Kind::MySql).await;
+    for code in ["1034", "1035", "1194", "1195", "1712", "1877"] {
+        assert_eq!(database.append_in(code).await, StoreErrorKind::Corrupt, "{code}");
+    }
+}
+
+/// It fails once in each connection, and the next try is on the same one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_to_a_row_of_mariadb_that_changed_meanwhile_is_tried_again() {
+    let mut database = Moody::start(Kind::MySql).await;
+    let once = "CREATE TRIGGER mood BEFORE INSERT ON messages FOR EACH ROW IF @failed IS NULL THEN \
+                SET @failed = 1; SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1020; END IF";
+    database.other.run(once).await;
+    database.append().await.unwrap();
+}
