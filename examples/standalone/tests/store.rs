@@ -230,6 +230,17 @@ fn a_copy_goes_through_every_kind_of_store_and_stays_equal() {
 }
 
 #[test]
+fn a_database_that_is_read_only_can_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = Postgres::shared().database("read_only");
+    assert_eq!(run(dir.path(), &["migrate", &database]).0, Some(0));
+    let name = database.rsplit('/').next().unwrap();
+    Postgres::shared().execute(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on"));
+    let (code, out, err) = run(dir.path(), &["stat", &database]);
+    assert_eq!(code, Some(0), "{out}{err}");
+}
+
+#[test]
 fn migrating_makes_the_tables_once_and_says_no_password() {
     let dir = tempfile::tempdir().unwrap();
     let database = Postgres::shared().database("migrate");

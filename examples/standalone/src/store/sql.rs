@@ -23,9 +23,15 @@ pub(super) async fn serve_member(name: &Location, url: &str) -> Result<Single, O
     single(name, SqlOptions::new(url).one_of_several().open().await)
 }
 
-/// Opens the database to read all of it; it may be one of several.
+/// Opens the database to read all of it; it may be one of several, or a replica.
 pub(super) async fn open(name: &Location, url: &str, deadline: Duration) -> Result<Single, OpenError> {
-    single(name, SqlOptions::new(url).call_deadline(deadline).one_of_several().open().await)
+    let options = SqlOptions::new(url).call_deadline(deadline).one_of_several();
+    let opened = match options.clone().open_replica().await {
+        // Tables of an older version are migrated first, which a replica does not allow.
+        Err(im_store::sql::OpenError::Older(_)) => options.open().await,
+        opened => opened,
+    };
+    single(name, opened)
 }
 
 /// Begins a copy into the database.
