@@ -11,7 +11,9 @@
 //! went its own way in a fail-over, has other messages under the same versions.
 //!
 //! # What it relies on
-//! A replica shows what the primary showed at an earlier moment, whole transactions in the order of their commits. A page with a hole in it is not passed on.
+//! A replica shows what the primary showed at an earlier moment, or will show in the next, whole transactions in the order of their commits: a standby, and a replica that
+//! commits wait for, may have a commit first. So a replica is asked only for what the reader knows of, and its page's head is lowered to that.
+//! A page with a hole in it is not passed on.
 
 mod admission;
 mod counts;

@@ -92,8 +92,12 @@ impl<P: Store + ?Sized> ReplicatedStore<P> {
     fn judge(&self, replica: &Replica, reads: &[Read], answers: Vec<Answer>) -> Vec<Option<Answer>> {
         let mut worst = Outcome::Served;
         let mut pages = Vec::with_capacity(reads.len());
-        for (read, answer) in reads.iter().zip(answers) {
+        for (read, mut answer) in reads.iter().zip(answers) {
             let outcome = answer.as_ref().map_or(Outcome::Failed, |page| judge(read, page));
+            if let (Ok(page), Some(least)) = (&mut answer, read.least) {
+                // The replica may show a commit before the primary does: a later page of the primary's would go back.
+                page.head = page.head.min(least);
+            }
             replica.counts.add(outcome, 1);
             if outcome == Outcome::Failed || outcome == Outcome::Behind && worst == Outcome::Served {
                 worst = outcome;
@@ -132,12 +136,13 @@ fn partition(reads: &[Read]) -> (Vec<usize>, Vec<usize>) {
     (0..reads.len()).partition(|&place| suits_replica(&reads[place]))
 }
 
-/// Not where the reader knows of so little more that the page would reach the end of the timeline, which only the primary can say.
+/// Only where the page ends before what the reader knows of. Where the timeline ends, only the primary can say; and whether the primary shows already what
+/// is beyond, a replica cannot.
 fn suits_replica(read: &Read) -> bool {
     let Some(least) = read.least else { return false };
     let known = least.0.saturating_sub(read.after.0.max(0));
     let ends_before = read.until.is_some_and(|until| until < least);
-    ends_before || known <= 0 || usize::try_from(known).is_ok_and(|known| known > read.limit.max(1))
+    ends_before || usize::try_from(known).is_ok_and(|known| known > read.limit.max(1))
 }
 
 /// Whether a page from a replica is one that the primary could have given.
