@@ -18,8 +18,9 @@
 //! A test that fills a disk gives its server, or what else it tests, a [`SmallDisk`]; that takes root. A [`RefusingDisk`] fails to write for as
 //! long as it is told to; not every machine can have one.
 //!
-//! A server ends with the process that started it, however that ends. Directories lie in the system's directory for temporary files, or in
-//! `IM_TEST_DIR`; what a process left behind is removed when the next server starts.
+//! A server ends with the process that started it, however that ends. Its data lies in memory, in `/dev/shm`, if that has 8 GiB or more: a sync costs nothing there, and
+//! a kill loses no more than on a disk. Else it lies in the system's directory for temporary files. `IM_TEST_DIR` names another place. What a process left behind is
+//! removed when the next server starts.
 
 mod data;
 mod directory;
