@@ -14,20 +14,32 @@ use super::state::{gone_for, hold_move};
 /// A place: an owner and a version.
 type At = (i64, i64);
 
+/// How far a removal has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cleared {
+    /// There is nothing to remove.
+    All,
+    /// There may be more to remove.
+    Some,
+    /// Nothing may be removed before this time has passed.
+    NotYet(Duration),
+}
+
 pub(super) async fn clear(
     session: &mut Session,
     id: MoveId,
     limit: usize,
     grace: Duration,
-) -> Result<bool, Fault> {
+) -> Result<Cleared, Fault> {
     // What is found is removed a statement later: meanwhile no other move may take the buckets over, and copy rows to the same places.
     let rows = hold_move(session, id).await?;
     let elsewhere = |state| matches!(state, Some(BucketState::Gone | BucketState::Arriving));
     if rows.is_empty() || rows.iter().any(|row| !elsewhere(row.state)) {
-        return Ok(true);
+        return Ok(Cleared::All);
     }
-    if gone_for(&rows) < i64::try_from(grace.as_millis()).unwrap_or(i64::MAX) {
-        return Ok(false);
+    let gone = Duration::from_millis(u64::try_from(gone_for(&rows)).unwrap_or_default());
+    if gone < grace {
+        return Ok(Cleared::NotYet(grace - gone));
     }
     let limit = i64::try_from(limit.max(1)).unwrap_or(i64::MAX);
     session.join_as_written().await?;
@@ -35,7 +47,7 @@ pub(super) async fn clear(
         && keys(session, id, limit).await?
         && cursors(session, id, limit).await?
         && owners(session, id, limit).await?;
-    Ok(done)
+    Ok(if done { Cleared::All } else { Cleared::Some })
 }
 
 static ENTRIES: Text = Text::new(

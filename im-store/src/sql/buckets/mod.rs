@@ -22,6 +22,7 @@ use im_core::storage::{
 use super::driver::{Column, Session, Value};
 use super::statement::{Both, Insert, Text};
 use super::{Fault, SqlStore};
+use clear::Cleared;
 pub(super) use member::place;
 use state::{BucketRow, GONE, of_move};
 pub(super) use state::{Ownership, SHARED, STAYING, bucket_of, check_owned, number_of};
@@ -106,8 +107,16 @@ impl Buckets for SqlStore {
     async fn clear(&self, id: MoveId, limit: usize) -> Result<bool, StoreError> {
         // Reads that began before the buckets were gone have ended.
         let grace = self.deadline * 2;
-        let cleared =
-            self.transact(&grace, |session, grace| Box::pin(clear::clear(session, id, limit, *grace)));
+        let cleared = async {
+            let cleared =
+                self.transact(&grace, |session, grace| Box::pin(clear::clear(session, id, limit, *grace)));
+            let cleared = cleared.await?;
+            if let Cleared::NotYet(left) = cleared {
+                // Callers ask again at once, for as long as it takes: part of that time they wait here.
+                tokio::time::sleep(left.min(self.deadline / 4)).await;
+            }
+            Ok(cleared == Cleared::All)
+        };
         self.within("clear", cleared).await
     }
 
