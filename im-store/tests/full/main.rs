@@ -13,9 +13,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use im_core::storage::{Store, StoreErrorKind, Timelines as _};
-use im_store::log::LogStore;
-use im_store::sql::{OpenError, SqlStore};
-use im_store::sqlite::SqliteStore;
+use im_store::log::LogOptions;
+use im_store::sql::{OpenError, SqlOptions, SqlStore};
+use im_store::sqlite::SqliteOptions;
 use im_test_servers::{MariaDb, Postgres, SmallDisk};
 use posts::user;
 use traffic::{Traffic, turn};
@@ -23,8 +23,11 @@ use traffic::{Traffic, turn};
 /// A database server's data, and some room.
 const MIB: u32 = 192;
 
+/// A call's. Short: on a full disk, some wait for it.
+const DEADLINE: Duration = Duration::from_secs(2);
+
 /// The disk is full when nothing was acknowledged for so long: longer than a call may take.
-const STUCK: Duration = Duration::from_secs(6);
+const STUCK: Duration = Duration::from_secs(3);
 
 /// Far more than the little room in a store's own files lasts, and than any store takes to resume.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -116,7 +119,7 @@ async fn until_acknowledged(traffic: &Traffic, revive: impl Fn()) -> Duration {
 }
 
 async fn open(url: &str) -> Arc<dyn Store> {
-    Arc::new(SqlStore::open(url).await.unwrap())
+    Arc::new(SqlOptions::new(url).call_deadline(DEADLINE).open().await.unwrap())
 }
 
 /// Starts a server that has ended, as a service manager does.
@@ -196,7 +199,8 @@ async fn a_full_disk_of_postgresql_is_no_damage_to_an_empty_database() {
 async fn nothing_acknowledged_is_lost_when_the_disk_of_sqlite_is_full() {
     let _turn = turn().await;
     let disk = SmallDisk::new(32);
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(disk.path().join("im.db")).await.unwrap());
+    let options = SqliteOptions::new(disk.path().join("im.db")).call_deadline(DEADLINE);
+    let store: Arc<dyn Store> = Arc::new(options.open().await.unwrap());
     survives("SQLite", &disk, [store.clone(), store], ALL, || {}).await;
 }
 
@@ -204,6 +208,7 @@ async fn nothing_acknowledged_is_lost_when_the_disk_of_sqlite_is_full() {
 async fn nothing_acknowledged_is_lost_when_the_disk_of_a_log_is_full() {
     let _turn = turn().await;
     let disk = SmallDisk::new(32);
-    let store: Arc<dyn Store> = Arc::new(LogStore::open(disk.path().join("store")).await.unwrap());
+    let options = LogOptions::new(disk.path().join("store")).call_deadline(DEADLINE);
+    let store: Arc<dyn Store> = Arc::new(options.open().await.unwrap());
     survives("log", &disk, [store.clone(), store], ALL, || {}).await;
 }

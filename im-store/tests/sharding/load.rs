@@ -61,8 +61,9 @@ pub(crate) fn buckets() -> Vec<Bucket> {
 type Acked = HashMap<(Uid, SendKey), (Post, Placed)>;
 
 /// What all writers share.
-#[derive(Default)]
 pub(crate) struct Load {
+    /// By how much longer everybody rests than over databases in memory.
+    slower: u32,
     next: AtomicI64,
     acked: Mutex<Acked>,
     cursors: Mutex<HashMap<(Uid, TimelineId, DeviceId), Version>>,
@@ -73,6 +74,24 @@ pub(crate) struct Load {
 }
 
 impl Load {
+    /// A load for databases that are so much slower than those in memory. Moves between them take longer, and meet as much of it.
+    pub(crate) fn new(slower: u32) -> Arc<Self> {
+        Arc::new(Self {
+            slower,
+            next: AtomicI64::new(0),
+            acked: Mutex::default(),
+            cursors: Mutex::default(),
+            acks: AtomicU64::new(0),
+            refusals: AtomicU64::new(0),
+            longest: Mutex::default(),
+            over: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) async fn rest(&self, millis: u64) {
+        tokio::time::sleep(Duration::from_millis(millis) * self.slower).await;
+    }
+
     /// Servers that write, read and acknowledge until the load is over.
     pub(crate) fn start(self: &Arc<Self>, servers: &[Arc<dyn Store>]) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
@@ -125,7 +144,7 @@ impl Load {
             while !waiting.is_empty() {
                 waiting = self.try_once(&*store, waiting).await;
             }
-            tokio::time::sleep(Duration::from_millis(8)).await;
+            self.rest(8).await;
         }
     }
 
@@ -205,7 +224,7 @@ impl Load {
                 Err(error) => self.refused(&error),
             }
             self.took(started);
-            tokio::time::sleep(Duration::from_millis(3)).await;
+            self.rest(3).await;
         }
         assert!(seen > Version::ZERO, "something was read");
     }

@@ -1,9 +1,11 @@
 //! Buckets that move while everybody writes and reads, and movers that die.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures::{StreamExt as _, stream};
 use im_core::id::{DeviceId, Version};
 use im_core::storage::{Bucket, CursorAck, Cursors, Placed, Post, Shard, Store, StoreErrorKind, Timelines};
 use im_store::layer::sharding::{
@@ -19,13 +21,13 @@ async fn server(databases: &[Arc<dyn Shard>]) -> Arc<ShardedStore> {
     Arc::new(ShardedStore::open(databases.to_vec(), RealTime::new()).await.unwrap())
 }
 
-/// Fences are short, so that what a dead mover leaves is over soon.
 /// A user whom the database keeps.
 fn name_in(store: &ShardedStore, database: usize) -> String {
     let mut names = (0..).map(|n| format!("user {n}"));
     names.find(|name| store.map().database_of(&user(name)) == database).unwrap()
 }
 
+/// Fences are short, so that what a dead mover leaves is over soon.
 fn mover(store: &Arc<ShardedStore>) -> Mover {
     let mut limits = MoveLimits::default();
     limits.fence = Duration::from_millis(400);
@@ -37,7 +39,7 @@ async fn moved(store: &Arc<ShardedStore>, buckets: &[Bucket], to: usize) -> Move
 }
 
 /// Everything moves to each database in turn, so many times, under the traffic of three servers that learn of it from the databases alone.
-async fn move_under_load(mut databases: impl Databases, rounds: usize, between: u64) {
+async fn move_under_load(mut databases: impl Databases, rounds: usize, between: u64, slower: u32) {
     // Tests that load a machine of few cores take turns.
     static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     let _turn = TURN.lock().await;
@@ -46,7 +48,7 @@ async fn move_under_load(mut databases: impl Databases, rounds: usize, between: 
     for _ in 0..3 {
         servers.push(server(&open).await);
     }
-    let load = Arc::new(Load::default());
+    let load = Load::new(slower);
     let mut tasks = load.start(&servers);
     let store = server(&open).await;
     let sweeper = tokio::spawn(Sweeper::new(store.clone(), SweepLimits::default()).run(RealTime::new()));
@@ -76,7 +78,7 @@ async fn move_under_load(mut databases: impl Databases, rounds: usize, between: 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn buckets_move_between_memory_stores_under_load() {
-    move_under_load(Memory::with_clock(3, RealTime::new()), 12, 100).await;
+    move_under_load(Memory::with_clock(3, RealTime::new()), 12, 100, 1).await;
 }
 
 #[cfg(feature = "sqlite")]
@@ -86,7 +88,7 @@ mod sqlite {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn buckets_move_between_sqlite_databases_under_load() {
-        move_under_load(Sqlite::new(2), 6, 100).await;
+        move_under_load(Sqlite::new(2), 6, 100, 1).await;
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -97,7 +99,7 @@ mod sqlite {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_mover_between_sqlite_databases_that_dies_is_made_good_by_running_it_again() {
         for how in [How::Unanswered, How::KilledAfter] {
-            let calls = every_call(|| Sqlite::new(2), how, 3).await;
+            let calls = every_call(|| Sqlite::new(2), how, 3, 2).await;
             assert!(calls > 20, "{calls} calls");
         }
     }
@@ -111,12 +113,12 @@ mod servers {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn buckets_move_between_two_databases_of_mariadb_under_load() {
-        move_under_load(Servers::of(&[Kind::MySql, Kind::MySql]), 2, 200).await;
+        move_under_load(Servers::of(&[Kind::MySql, Kind::MySql]), 2, 200, 4).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn buckets_move_from_mariadb_to_postgresql_and_back_under_load() {
-        move_under_load(Servers::of(&[Kind::MySql, Kind::Postgres]), 2, 200).await;
+        move_under_load(Servers::of(&[Kind::MySql, Kind::Postgres]), 2, 200, 4).await;
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -126,9 +128,10 @@ mod servers {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_mover_between_servers_that_dies_is_made_good_by_running_it_again() {
-        // One call in sixteen: each run waits for what is gone to be cleared.
+        // One call in four: each run waits for what is gone to be cleared.
         let servers = || Servers::of(&[Kind::MySql, Kind::Postgres]);
-        let calls = every_call(servers, How::KilledAfter, 16).await;
+        let calls = every_call(servers, How::KilledAfter, 4, 5).await;
+        println!("{calls} calls");
         assert!(calls > 20, "{calls} calls");
     }
 }
@@ -236,21 +239,30 @@ fn again(post: &Post, number: usize) -> Post {
     post
 }
 
-async fn every_call<D: Databases>(databases: impl Fn() -> D, how: How, step: usize) -> usize {
-    let mut call = 0;
+/// One run for every `step`th call that can fail, so many at a time: a run is mostly a wait for rows that may be removed. Gives the number of calls.
+async fn every_call<D: Databases>(
+    databases: impl Fn() -> D,
+    how: How,
+    step: usize,
+    concurrency: usize,
+) -> usize {
+    let runs = (0..).step_by(step).map(|call| {
+        let databases = databases();
+        async move { (call, die(databases, Fault::at(call, how), &format!("call {call}, {how:?}")).await) }
+    });
+    let mut runs = pin!(stream::iter(runs).buffered(concurrency));
     loop {
-        let context = format!("call {call}, {how:?}");
-        if !die(databases(), Fault::at(call, how), &context).await {
+        let (call, came) = runs.next().await.expect("there is no last run");
+        if !came {
             return call;
         }
-        call += step;
     }
 }
 
 #[tokio::test]
 async fn a_mover_that_dies_anywhere_is_made_good_by_running_it_again() {
     for how in EVERY_WAY {
-        let calls = every_call(|| Memory::with_clock(2, RealTime::new()), how, 1).await;
+        let calls = every_call(|| Memory::with_clock(2, RealTime::new()), how, 1, 4).await;
         assert!(calls > 20, "{calls} calls");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use im_core::storage::Store;
-use im_store::sql::SqlStore;
+use im_store::sql::{SqlOptions, SqlStore};
 use im_test_servers::Proxy;
 
 use crate::bench::{Kind, database};
@@ -14,8 +14,15 @@ use crate::traffic::{Traffic, turn};
 
 const FAULTS: usize = 3;
 
+/// Short: it is how long a call waits for a network that stalls.
+const DEADLINE: Duration = Duration::from_secs(2);
+
 /// From the moment at which the network is whole again.
 const RESUMES_WITHIN: Duration = Duration::from_secs(5);
+
+async fn open(url: &str) -> Arc<SqlStore> {
+    Arc::new(SqlOptions::new(url).call_deadline(DEADLINE).open().await.unwrap())
+}
 
 async fn survives(kind: Kind, fault: fn(&Proxy)) {
     let _turn = turn().await;
@@ -23,9 +30,8 @@ async fn survives(kind: Kind, fault: fn(&Proxy)) {
     let (server, path) = url.rsplit_once('/').unwrap();
     let (host, port) = server.rsplit_once(':').unwrap();
     let proxy = Proxy::start(port.parse().unwrap());
-    let (near, far) = (SqlStore::open(&*url).await.unwrap(), format!("{host}:{}/{path}", proxy.port()));
-    let far: Arc<dyn Store> = Arc::new(SqlStore::open(&*far).await.unwrap());
-    let near: Arc<dyn Store> = Arc::new(near);
+    let near: Arc<dyn Store> = open(&url).await;
+    let far: Arc<dyn Store> = open(&format!("{host}:{}/{path}", proxy.port())).await;
     let traffic = Arc::new(Traffic::default());
     let mut tasks = tokio::task::JoinSet::new();
     for (writer, store) in (0..).zip([&far, &near].into_iter().cycle().take(6)) {
