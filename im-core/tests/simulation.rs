@@ -94,6 +94,11 @@ fn a_restore_that_does_not_raise_the_epoch_is_caught() {
 }
 
 #[test]
+fn a_restore_that_leaves_leases_where_they_were_is_caught() {
+    is_caught(Mutant::LeasesNotMoved);
+}
+
+#[test]
 fn a_device_that_does_not_recognise_what_it_has_is_caught() {
     is_caught(Mutant::ForgetfulDevice);
 }

@@ -52,6 +52,10 @@ number_id! {
 impl NodeId {
     /// The greatest node number: ten bits of every [`MsgId`] name the node that made it.
     pub const MAX: Self = Self(1023);
+
+    /// No server's number. Where a store keeps what it knows of numbers, this one stands for the floor of all leases: see
+    /// [`bump_epoch`](crate::storage::Epochs::bump_epoch).
+    pub const FLOOR: Self = Self(1024);
 }
 
 impl StoreEpoch {

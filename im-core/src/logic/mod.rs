@@ -144,7 +144,8 @@ impl Logic {
         let epoch = ports.store.epoch().await?;
         let now = ports.clock.now();
         let lease = ports.store.lease_node(holder, now, policy.node_lease).await?;
-        if lease.from > now {
+        // Where it begins later still, that is the floor that a bump left.
+        if lease.from > now && lease.from <= now + policy.node_lease {
             tracing::info!(
                 name = holder,
                 "a server of this name was killed a moment ago, or still runs; if it runs, it stops now"

@@ -29,7 +29,8 @@ impl NodeTable {
         let lost = StoreError::new(StoreErrorKind::LeaseLost, "lease_node");
         let node = self.number_of(holder).or_else(|| self.lowest_free(now)).ok_or(lost)?;
         let last = self.rows.get(&node);
-        let from = last.map_or(now, |last| last.until.max(now));
+        let earlier = last.into_iter().chain(self.rows.get(&NodeId::FLOOR));
+        let from = earlier.map(|row| row.until).fold(now, Timestamp::max);
         let epoch = NodeLease::next_epoch(last.map(|last| last.epoch), now);
         let until = from + ttl;
         self.rows.insert(node, Row { holder: holder.to_owned(), epoch, until });
@@ -57,7 +58,14 @@ impl NodeTable {
         Ok(())
     }
 
-    /// Every number that was taken once, in order.
+    /// Moves the floor of all leases beyond what may have been given.
+    pub(super) fn raise_floor(&mut self, now: Timestamp) {
+        let HeldNode { node, holder, epoch, until } =
+            HeldNode::floor(now, self.rows.values().map(|row| row.until));
+        self.rows.insert(node, Row { holder, epoch, until });
+    }
+
+    /// Every number that was taken once, in order, and the floor.
     pub(super) fn held(&self) -> impl ExactSizeIterator<Item = HeldNode> {
         self.rows.iter().map(|(node, row)| HeldNode {
             node: *node,
@@ -74,7 +82,8 @@ impl NodeTable {
     }
 
     fn number_of(&self, holder: &str) -> Option<NodeId> {
-        self.rows.iter().find(|(_, row)| row.holder == holder).map(|(node, _)| *node)
+        let mut numbers = self.rows.range(..=NodeId::MAX);
+        numbers.find(|(_, row)| row.holder == holder).map(|(node, _)| *node)
     }
 
     fn lowest_free(&self, now: Timestamp) -> Option<NodeId> {

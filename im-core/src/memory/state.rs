@@ -45,7 +45,7 @@ impl State {
 
     /// The last lease of every number that was ever taken.
     pub(crate) fn held_nodes(&self) -> Vec<HeldNode> {
-        self.nodes.held().collect()
+        self.nodes.held().filter(|held| !held.is_floor()).collect()
     }
 
     /// The answer to a post whose key is known: its first placement, or `KeyReused` if it says something else now. `None` if the

@@ -189,6 +189,7 @@ impl Epochs for MemoryStore {
 
     async fn bump_epoch(&self, now: Timestamp) -> Result<StoreEpoch, StoreError> {
         let mut state = self.lock();
+        state.nodes.raise_floor(now);
         state.epoch = state.epoch.after(now);
         Ok(state.epoch)
     }

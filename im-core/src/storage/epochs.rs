@@ -9,6 +9,9 @@ use crate::time::Timestamp;
 /// A database can lose what it acknowledged: by a fail-over to a replica that lagged, or by a restore. It then gives the lost versions to other
 /// messages, and a client that held them would take the new ones for the old. So the operator bumps the epoch before the store is served from
 /// again, and every client that comes back reads its timeline anew and drops what it knows by msgid.
+///
+/// The database also forgets leases of node numbers, and could give an id again that it gave to a lost message. A client that has
+/// the lost one would drop the other. So a bump moves all leases beyond what may have been given.
 #[async_trait]
 pub trait Epochs: Send + Sync + 'static {
     /// The epoch.
@@ -28,6 +31,9 @@ pub trait Epochs: Send + Sync + 'static {
     ///
     /// # Contract
     /// - It becomes [`StoreEpoch::after`] the one before at `now`: greater, and one that no copy of this store that was bumped earlier has.
+    /// - Leases that are [taken](super::Nodes::lease_node) afterwards begin at a floor or later, whatever their number. It lies
+    ///   [`FLOOR_LEAD`](super::FLOOR_LEAD) beyond the latest of `now`, the floor before, and the ends of all leases:
+    ///   [`HeldNode::floor`](super::HeldNode::floor).
     /// - Nothing else changes.
     /// - Durable when answered `Ok`.
     ///

@@ -36,7 +36,7 @@ pub use cursors::{Cursor, CursorAck, Cursors, MAX_CURSORS};
 pub use epochs::Epochs;
 pub use error::{StoreError, StoreErrorKind};
 pub use layer::{ShardLayer, StoreLayer};
-pub use nodes::{NodeLease, Nodes};
+pub use nodes::{FLOOR_LEAD, NodeLease, Nodes};
 pub use outbox::{Intent, IntentId, Outbox, Part, Pending};
 pub use rows::{HeldNode, Place, Row, RowKind, StoredPost};
 pub use timelines::{Found, Head, Page, Placed, Post, Read, Timelines};

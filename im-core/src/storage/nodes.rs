@@ -30,6 +30,29 @@ impl NodeLease {
     }
 }
 
+/// How far a [bump](super::Epochs::bump_epoch) puts the floor of leases beyond everything that the store knows: a day.
+///
+/// Servers took leases in the time that the store lost, and the store does not know how late those end:
+/// - A renewal reaches a lease's length beyond the server's clock. Clocks differ, by hours if a time zone is set wrong.
+/// - Each start begins where the lease before ends. A server that is started again and again, without a pause, runs ahead of
+///   the clock by a lease's length each time. A day is 8,640 leases of ten seconds.
+pub const FLOOR_LEAD: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl HeldNode {
+    /// The floor of all leases after a bump at `now`, as stores keep it: under [`NodeId::FLOOR`]. `ends` are the ends of
+    /// all leases that the store knows, and the floor before.
+    pub fn floor(now: Timestamp, ends: impl IntoIterator<Item = Timestamp>) -> Self {
+        let latest = ends.into_iter().fold(now, Timestamp::max);
+        Self { node: NodeId::FLOOR, holder: String::new(), epoch: 0, until: latest + FLOOR_LEAD }
+    }
+
+    /// Whether this is the floor of all leases, and no server's.
+    #[must_use]
+    pub fn is_floor(&self) -> bool {
+        self.node == NodeId::FLOOR
+    }
+}
+
 /// Leases of node numbers, so that no id is ever made twice. A server takes one when it starts, renews it while it runs, and gives
 /// it back when it stops; the lease of one that was killed ends by itself.
 #[async_trait]
@@ -41,7 +64,8 @@ pub trait Nodes: Send + Sync + 'static {
     ///   else the lowest number that nobody holds or whose lease ended at or before `now`.
     /// - A number's epochs increase.
     /// - An epoch is at least `now`, in milliseconds ([`NodeLease::next_epoch`]).
-    /// - `from` is the later of `now` and the number's last `until`; `until` is `from + ttl`.
+    /// - `from` is the latest of `now`, the number's last `until`, and the floor that the last
+    ///   [bump](super::Epochs::bump_epoch) left; `until` is `from + ttl`.
     /// - Durable when answered `Ok`.
     ///
     /// # Cancel safety
@@ -74,6 +98,7 @@ pub trait Nodes: Send + Sync + 'static {
     ///
     /// # Contract
     /// - One row for each number, in order of number, whether its lease has ended or not.
+    /// - The floor that a [bump](super::Epochs::bump_epoch) left is no row.
     /// - It has every lease and every renewal that was answered before this call.
     ///
     /// # Cancel safety

@@ -16,7 +16,7 @@ pub enum Row {
     Post(Box<StoredPost>),
     /// How far a device is.
     Cursor(CursorAck),
-    /// A node number that was taken once.
+    /// A node number that was taken once, or the floor of all leases.
     Node(HeldNode),
 }
 
@@ -86,7 +86,7 @@ pub struct Place {
     pub version: Version,
 }
 
-/// What is known of a node number; see [`Nodes`](super::Nodes).
+/// What is known of a node number; see [`Nodes`](super::Nodes). Under [`NodeId::FLOOR`] it is the floor of all leases.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldNode {
     /// The number.

@@ -1,3 +1,4 @@
+use crate::id::NodeId;
 use crate::message::TimelineId;
 use crate::storage::{Row, StoredPost};
 
@@ -35,7 +36,7 @@ impl Counts {
             }
             Row::Post(post) => self.add_post(post),
             Row::Cursor(_) => self.cursors += 1,
-            Row::Node(_) => self.nodes += 1,
+            Row::Node(held) => self.nodes += u64::from(held.node <= NodeId::MAX),
         }
     }
 

@@ -13,6 +13,7 @@ use im_core::time::Timestamp;
 
 use super::codec::Input;
 use super::disk::{self, Disk};
+use super::queue::Job;
 use super::{Fault, LogStore};
 use crate::file::sync_directory;
 
@@ -75,6 +76,9 @@ impl Epochs for LogStore {
     }
 
     async fn bump_epoch(&self, now: Timestamp) -> Result<StoreEpoch, StoreError> {
+        // The floor comes first: one that was raised in vain harms nobody.
+        let raised = self.write(|answer| Job::RaiseFloor(now, answer)).await;
+        raised.map_err(|fault| fault.into_error("bump_epoch"))??;
         self.bump(now).await.map_err(|fault| fault.into_error("bump_epoch"))
     }
 }

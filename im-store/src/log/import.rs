@@ -18,7 +18,7 @@ use super::nodes::NodeRow;
 use super::owners;
 use super::plan::Planner;
 use super::queue::Job;
-use super::record::{self, Past};
+use super::record::Past;
 use super::{Fault, LogOptions, LogStore, OpenError, open};
 use crate::file::sync_directory;
 
@@ -202,13 +202,11 @@ impl Planner<'_> {
     }
 
     fn import_node(&mut self, held: HeldNode) -> Result<(), StoreError> {
-        let HeldNode { node, holder, epoch, until } = held;
+        let (node, row) = NodeRow::of(held);
         if self.nodes().contains_key(&node) {
             return Err(Misfit::Twice("node number").into());
         }
-        let row = NodeRow { holder, epoch, until };
-        self.batch.add(|out| record::put_lease(out, node, &row));
-        self.changes.leases.push((node, row));
+        self.put_lease(node, row);
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Who holds which node number. There are 1,024 at most, so all rows are kept in memory.
+//! Who holds which node number. There are 1,024 at most, and the floor of all leases, so all rows are kept in memory.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -34,6 +34,11 @@ impl NodeRow {
         HeldNode { node, holder: self.holder.clone(), epoch: self.epoch, until: self.until }
     }
 
+    /// The number that something is known of, and what.
+    pub(super) fn of(HeldNode { node, holder, epoch, until }: HeldNode) -> (NodeId, Self) {
+        (node, Self { holder, epoch, until })
+    }
+
     fn lease(&self, node: NodeId, from: Timestamp) -> NodeLease {
         NodeLease { node, epoch: self.epoch, from, until: self.until }
     }
@@ -46,14 +51,20 @@ pub(super) fn take(
     now: Timestamp,
     ttl: Duration,
 ) -> Option<(NodeLease, NodeRow)> {
-    let own = rows.iter().find(|(_, row)| row.holder == holder).map(|(node, _)| *node);
+    let own = rows.range(..=NodeId::MAX).find(|(_, row)| row.holder == holder).map(|(node, _)| *node);
     let free = |node: &NodeId| rows.get(node).is_none_or(|row| row.until <= now);
     let node = own.or_else(|| (0..=NodeId::MAX.0).map(NodeId).find(free))?;
     let last = rows.get(&node);
-    let from = last.map_or(now, |last| last.until.max(now));
+    let earlier = last.into_iter().chain(rows.get(&NodeId::FLOOR));
+    let from = earlier.map(|row| row.until).fold(now, Timestamp::max);
     let epoch = NodeLease::next_epoch(last.map(|last| last.epoch), now);
     let row = NodeRow { holder: holder.to_owned(), epoch, until: from + ttl };
     Some((row.lease(node, from), row))
+}
+
+/// The floor of all leases after a bump.
+pub(super) fn floor(rows: &BTreeMap<NodeId, NodeRow>, now: Timestamp) -> (NodeId, NodeRow) {
+    NodeRow::of(HeldNode::floor(now, rows.values().map(|row| row.until)))
 }
 
 /// Moves a lease's end; `None` if the lease is not the newest of its number.

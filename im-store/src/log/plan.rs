@@ -257,9 +257,19 @@ impl Planner<'_> {
         operation: &'static str,
     ) -> Result<NodeLease, StoreError> {
         let (lease, row) = lease.ok_or_else(|| StoreError::new(StoreErrorKind::LeaseLost, operation))?;
-        self.batch.add(|out| record::put_lease(out, lease.node, &row));
-        self.changes.leases.push((lease.node, row));
+        self.put_lease(lease.node, row);
         Ok(lease)
+    }
+
+    /// Moves the floor of all leases.
+    pub(super) fn raise_floor(&mut self, now: Timestamp) {
+        let (node, row) = nodes::floor(&self.nodes(), now);
+        self.put_lease(node, row);
+    }
+
+    pub(super) fn put_lease(&mut self, node: NodeId, row: NodeRow) {
+        self.batch.add(|out| record::put_lease(out, node, &row));
+        self.changes.leases.push((node, row));
     }
 
     /// All rows, those of this batch included. Leases are rare.

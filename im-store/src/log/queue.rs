@@ -34,6 +34,8 @@ pub(super) enum Job {
         until: Timestamp,
         answer: oneshot::Sender<Result<NodeLease, StoreError>>,
     },
+    /// Move the floor of all leases.
+    RaiseFloor(Timestamp, oneshot::Sender<Result<(), StoreError>>),
     /// Rows of another store.
     Import(Rows, oneshot::Sender<Result<(), StoreError>>),
     /// Write the index up to here.

@@ -71,7 +71,9 @@ impl View<'_> {
     }
 
     pub(super) fn held_nodes(self) -> Vec<HeldNode> {
-        self.shared.state().nodes.iter().map(|(node, row)| row.held(*node)).collect()
+        let state = self.shared.state();
+        let held = state.nodes.iter().map(|(node, row)| row.held(*node));
+        held.filter(|held| !held.is_floor()).collect()
     }
 
     /// Up to `count` entries of a timeline from a version on, and some at least.

@@ -76,7 +76,11 @@ impl Writer {
             Job::Release { lease, until, answer } => {
                 Reply::Lease(planner.release(&lease, until), "release_node", answer)
             }
-            Job::Import(rows, answer) => Reply::Import(planner.import(rows), answer),
+            Job::RaiseFloor(now, answer) => {
+                planner.raise_floor(now);
+                Reply::Done(Ok(()), "bump_epoch", answer)
+            }
+            Job::Import(rows, answer) => Reply::Done(planner.import(rows), "import", answer),
             Job::Checkpoint(answer) => Reply::Checkpoint(answer),
         });
         let replies = replies.collect();
@@ -89,7 +93,7 @@ enum Reply {
     Append(Answers<Placed>, oneshot::Sender<Answers<Placed>>),
     Ack(Answers<()>, oneshot::Sender<Answers<()>>),
     Lease(Result<NodeLease, StoreError>, &'static str, oneshot::Sender<Result<NodeLease, StoreError>>),
-    Import(Result<(), StoreError>, oneshot::Sender<Result<(), StoreError>>),
+    Done(Result<(), StoreError>, &'static str, oneshot::Sender<Result<(), StoreError>>),
     Checkpoint(oneshot::Sender<()>),
 }
 
@@ -99,7 +103,7 @@ impl Reply {
             Self::Append(answers, to) => drop(to.send(answers)),
             Self::Ack(answers, to) => drop(to.send(answers)),
             Self::Lease(answer, _, to) => drop(to.send(answer)),
-            Self::Import(answer, to) => drop(to.send(answer)),
+            Self::Done(answer, _, to) => drop(to.send(answer)),
             Self::Checkpoint(to) => {
                 let end = writer.tail.end();
                 writer.checkpoints.now(&writer.shared, end, to);
@@ -113,7 +117,7 @@ impl Reply {
             Self::Append(answers, to) => drop(to.send(failed(fault, "append", answers.len()))),
             Self::Ack(answers, to) => drop(to.send(failed(fault, "ack", answers.len()))),
             Self::Lease(_, operation, to) => drop(to.send(Err(fault.clone().into_error(operation)))),
-            Self::Import(_, to) => drop(to.send(Err(fault.clone().into_error("import")))),
+            Self::Done(_, operation, to) => drop(to.send(Err(fault.clone().into_error(operation)))),
             Self::Checkpoint(to) => drop(to),
         }
     }

@@ -6,7 +6,7 @@ use im_core::time::Timestamp;
 use super::driver::{Row, Session, Value};
 use super::statement::Text;
 use super::tries::Tries;
-use super::{Fault, SqlStore};
+use super::{Fault, SqlStore, nodes};
 
 static EPOCH: Text = Text::new("SELECT s.epoch FROM store_state s WHERE s.id = 1");
 
@@ -46,6 +46,7 @@ impl SqlStore {
 
 async fn bump(session: &mut Session, now: Timestamp) -> Result<StoreEpoch, Fault> {
     let next = held(&session.select(&LOCKED, Vec::new()).await?)?.after(now);
+    nodes::raise_floor(session, now).await?;
     session.execute(&SET, vec![Value::Int(next.0.into())]).await?;
     Ok(next)
 }

@@ -48,7 +48,8 @@ impl Nodes for SqlStore {
         let held = async {
             let mut session = self.pool.session().await?;
             let rows = session.select(&ALL, Vec::new()).await;
-            session.settle(rows)?.iter().map(|row| taken(row)?.held()).collect()
+            let held = session.settle(rows)?.iter().map(|row| taken(row)?.held()).collect::<Result<Vec<_>, _>>()?;
+            Ok(held.into_iter().filter(|held| !held.is_floor()).collect())
         };
         self.within("held_nodes", held).await
     }
@@ -97,29 +98,46 @@ impl Taken {
 
 async fn change_nodes(session: &mut Session, change: Change<'_>) -> Result<Option<NodeLease>, Fault> {
     session.select(&LOCK, Vec::new()).await?;
-    let rows = session.select(&ALL, Vec::<Value>::new()).await?;
-    let taken = rows.iter().map(taken).collect::<Result<Vec<_>, _>>()?;
+    let taken = all(session).await?;
     let changed = match change {
         Change::Lease { holder, now, ttl } => lease(&taken, holder, now, ttl),
         Change::Renew { lease, until } => renew(&taken, lease, until),
         Change::Release { lease, until } => release(&taken, lease, until),
     };
     let Some((lease, holder)) = changed else { return Ok(None) };
-    let row = vec![
-        Column::Ints(vec![i64::from(lease.node.0)]),
-        Column::Blobs(vec![holder]),
-        Column::Ints(vec![lease.epoch]),
-        Column::Ints(vec![lease.until.0]),
-    ];
-    session.insert(&TAKE, row).await?;
+    put(session, Taken { node: lease.node.0, holder, epoch: lease.epoch, until: lease.until }).await?;
     Ok(Some(lease))
+}
+
+/// Moves the floor of all leases. The row that who takes a number locks is locked.
+pub(super) async fn raise_floor(session: &mut Session, now: Timestamp) -> Result<(), Fault> {
+    let taken = all(session).await?;
+    let HeldNode { node, holder, epoch, until } = HeldNode::floor(now, taken.iter().map(|taken| taken.until));
+    put(session, Taken { node: node.0, holder: holder.into_bytes(), epoch, until }).await
+}
+
+async fn all(session: &mut Session) -> Result<Vec<Taken>, Fault> {
+    let rows = session.select(&ALL, Vec::<Value>::new()).await?;
+    rows.iter().map(taken).collect()
+}
+
+async fn put(session: &mut Session, taken: Taken) -> Result<(), Fault> {
+    let Taken { node, holder, epoch, until } = taken;
+    let row = vec![
+        Column::Ints(vec![i64::from(node)]),
+        Column::Blobs(vec![holder]),
+        Column::Ints(vec![epoch]),
+        Column::Ints(vec![until.0]),
+    ];
+    session.insert(&TAKE, row).await
 }
 
 /// The lease to take and who takes it; `None` if all numbers are held.
 fn lease(taken: &[Taken], holder: &[u8], now: Timestamp, ttl: Duration) -> Option<(NodeLease, Vec<u8>)> {
     let node = choose(taken, holder, now)?;
     let last = taken.iter().find(|taken| taken.node == node);
-    let from = last.map_or(now, |last| last.until.max(now));
+    let floor = taken.iter().find(|taken| taken.node == NodeId::FLOOR.0);
+    let from = last.into_iter().chain(floor).map(|taken| taken.until).fold(now, Timestamp::max);
     let epoch = NodeLease::next_epoch(last.map(|last| last.epoch), now);
     Some((NodeLease { node: NodeId(node), epoch, from, until: from + ttl }, holder.to_vec()))
 }
@@ -139,7 +157,8 @@ fn release(taken: &[Taken], lease: &NodeLease, until: Timestamp) -> Option<(Node
 
 /// The holder's own number, else the lowest that is free.
 fn choose(taken: &[Taken], holder: &[u8], now: Timestamp) -> Option<u16> {
-    let own = taken.iter().find(|taken| taken.holder == holder).map(|taken| taken.node);
+    let mut servers = taken.iter().filter(|taken| taken.node <= NodeId::MAX.0);
+    let own = servers.find(|taken| taken.holder == holder).map(|taken| taken.node);
     let held = |node: &u16| taken.iter().any(|taken| taken.node == *node && taken.until > now);
     own.or_else(|| (0..=NodeId::MAX.0).find(|node| !held(node)))
 }

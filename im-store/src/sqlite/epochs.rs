@@ -4,7 +4,7 @@ use im_core::storage::{Epochs, StoreError};
 use im_core::time::Timestamp;
 use sqlx::{SqliteConnection, SqliteExecutor};
 
-use super::{Fault, SqliteStore};
+use super::{Fault, SqliteStore, nodes};
 
 #[async_trait]
 impl Epochs for SqliteStore {
@@ -23,6 +23,7 @@ async fn held(executor: impl SqliteExecutor<'_>) -> Result<StoreEpoch, Fault> {
 }
 
 async fn bump(connection: &mut SqliteConnection, now: Timestamp) -> Result<StoreEpoch, Fault> {
+    nodes::raise_floor(connection, now).await?;
     let next = held(&mut *connection).await?.after(now);
     sqlx::query("UPDATE store SET epoch = ?").bind(next.0).execute(connection).await?;
     Ok(next)

@@ -34,7 +34,8 @@ impl Nodes for SqliteStore {
     async fn held_nodes(&self) -> Result<Vec<HeldNode>, StoreError> {
         let held = async {
             let rows = sqlx::query(ALL).fetch_all(&self.readers).await?;
-            rows.iter().map(|row| taken(row)?.held()).collect()
+            let held = rows.iter().map(|row| taken(row)?.held()).collect::<Result<Vec<_>, Fault>>()?;
+            Ok(held.into_iter().filter(|held| !held.is_floor()).collect())
         };
         self.within("held_nodes", held).await
     }
@@ -70,30 +71,49 @@ async fn lease(
     now: Timestamp,
     ttl: Duration,
 ) -> Result<Option<NodeLease>, Fault> {
-    let rows = sqlx::query(ALL).fetch_all(&mut *connection).await?;
-    let taken = rows.iter().map(taken).collect::<Result<Vec<_>, _>>()?;
+    let taken = all(connection).await?;
     let Some(node) = choose(&taken, &holder, now) else { return Ok(None) };
     let last = taken.iter().find(|taken| taken.node == node);
-    let from = last.map_or(now, |last| last.until.max(now));
+    let floor = taken.iter().find(|taken| taken.node == NodeId::FLOOR.0);
+    let from = last.into_iter().chain(floor).map(|taken| taken.until).fold(now, Timestamp::max);
     let lease = NodeLease {
         node: NodeId(node),
         epoch: NodeLease::next_epoch(last.map(|last| last.epoch), now),
         from,
         until: from + ttl,
     };
+    put(connection, Taken { node, holder, epoch: lease.epoch, until: lease.until }).await?;
+    Ok(Some(lease))
+}
+
+/// Moves the floor of all leases.
+pub(super) async fn raise_floor(connection: &mut SqliteConnection, now: Timestamp) -> Result<(), Fault> {
+    let taken = all(connection).await?;
+    let HeldNode { node, holder, epoch, until } = HeldNode::floor(now, taken.iter().map(|taken| taken.until));
+    put(connection, Taken { node: node.0, holder: holder.into_bytes(), epoch, until }).await
+}
+
+async fn all(connection: &mut SqliteConnection) -> Result<Vec<Taken>, Fault> {
+    let rows = sqlx::query(ALL).fetch_all(connection).await?;
+    rows.iter().map(taken).collect()
+}
+
+async fn put(connection: &mut SqliteConnection, taken: Taken) -> Result<(), Fault> {
+    let Taken { node, holder, epoch, until } = taken;
     sqlx::query("INSERT OR REPLACE INTO nodes (node, holder, epoch, until_ms) VALUES (?, ?, ?, ?)")
         .bind(i64::from(node))
         .bind(holder)
-        .bind(lease.epoch)
-        .bind(lease.until.0)
+        .bind(epoch)
+        .bind(until.0)
         .execute(connection)
         .await?;
-    Ok(Some(lease))
+    Ok(())
 }
 
 /// The holder's own number, else the lowest that is free.
 fn choose(taken: &[Taken], holder: &[u8], now: Timestamp) -> Option<u16> {
-    let own = taken.iter().find(|taken| taken.holder == holder).map(|taken| taken.node);
+    let mut servers = taken.iter().filter(|taken| taken.node <= NodeId::MAX.0);
+    let own = servers.find(|taken| taken.holder == holder).map(|taken| taken.node);
     let held = |node: &u16| taken.iter().any(|taken| taken.node == *node && taken.until > now);
     own.or_else(|| (0..=NodeId::MAX.0).find(|node| !held(node)))
 }

@@ -1,13 +1,17 @@
 //! A server that is restored from a backup: after its epoch was raised, a client that keeps its state prints nothing twice, and nothing is missing but
-//! what the backup lacks.
+//! what the backup lacks. Senders that give their messages no ids are among those who write: only the server's ids tell their messages apart.
 
 use std::fs::File;
 use std::io::{Seek as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use im_proto::CmdId;
+use im_proto::v1::{C2cRequest, C2cResponse};
 use im_test_servers::{MariaDb, Postgres};
+use prost::Message as _;
 
+use super::links::Link;
 use super::programs::{STANDALONE, Server, chat, free_port, token};
 
 #[test]
@@ -61,18 +65,22 @@ fn gives_nothing_twice(folder: &Path, copies: impl Fn(&str, &str), store: impl F
     server.kill();
     copies("live", "backup");
     let server = serve("live");
+    let lost = send_nameless(&data, &address, &["lost", "gone"]);
     send(&data, &address, &["three", "four"]);
-    assert_eq!(receive(&data, &address, 2), ["three", "four"]);
+    assert_eq!(receive(&data, &address, 4), ["lost", "gone", "three", "four"]);
     server.kill();
 
     copies("backup", "restored");
     let said = run(&["store", "bump-epoch", &store("restored")]);
     assert!(said.starts_with("epoch 0 -> "), "{said}");
     let _server = serve("restored");
-    // They have the versions that "three" and "four" had.
+    // They have the versions that lost ones had, and are not taken for those.
+    let new = send_nameless(&data, &address, &["new", "newer"]);
+    assert!(lost.iter().max() < new.iter().min(), "ids are given twice: {lost:?}, {new:?}");
     send(&data, &address, &["five", "six", "seven"]);
-    assert_eq!(receive(&data, &address, 3), ["five", "six", "seven"]);
-    assert_eq!(receive_anew(&data, &address, 5), ["one", "two", "five", "six", "seven"]);
+    assert_eq!(receive(&data, &address, 5), ["new", "newer", "five", "six", "seven"]);
+    let all = ["one", "two", "new", "newer", "five", "six", "seven"];
+    assert_eq!(receive_anew(&data, &address, all.len()), all);
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -92,6 +100,21 @@ fn send(data: &Path, server: &str, lines: &[&str]) {
     input.rewind().unwrap();
     let sent = client(data, server, "alice", Some(&data.join("alice")), &["send", "--to", "bob"], input);
     assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+}
+
+/// Carol sends lines without ids of her own. The ids that the server gave.
+fn send_nameless(data: &Path, server: &str, lines: &[&str]) -> Vec<i64> {
+    let mut link = Link::ask(server, "carol", &token(data, "carol"));
+    assert!(link.is_granted());
+    let send = |(seq, line): (u32, &&str)| {
+        let content = line.as_bytes().to_vec().into();
+        let request = C2cRequest { to: "bob".to_owned(), content, ..C2cRequest::default() };
+        link.say(CmdId::C2C_SEND, seq, &request);
+        let answer = C2cResponse::decode(&link.answer(seq).unwrap()[..]).unwrap();
+        assert_eq!(answer.err_code, 0);
+        answer.msgid
+    };
+    (2..).zip(lines).map(send).collect()
 }
 
 /// What bob's phone, which keeps its state, has not printed yet.

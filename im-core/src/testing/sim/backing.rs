@@ -29,8 +29,8 @@ pub(super) trait Disks: Send + Sync {
     /// Brings back what was saved. Gives what the timelines of `owners` lost by that; nothing if nothing was saved.
     fn restore(&self, owners: &[Uid]) -> Vec<(Uid, Entry)>;
 
-    /// The operator says that the store lost what it had acknowledged.
-    fn raise_epoch(&self, now: Timestamp);
+    /// The operator says that the store lost what it had acknowledged. Leases move too, unless a mutant is at work.
+    fn raise_epoch(&self, now: Timestamp, moves_leases: bool);
 
     /// The epoch that servers which start now tell.
     fn epoch_now(&self) -> StoreEpoch;

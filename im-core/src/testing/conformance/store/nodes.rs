@@ -19,7 +19,7 @@ pub(super) fn cases() -> Vec<Case<dyn StoreBench>> {
             a_number_taken_over_is_not_taken_back: "else the lowest number that nobody holds or whose lease ended at or before `now`.",
             epochs_of_a_number_increase: "A number's epochs increase.",
             epochs_follow_the_time: "An epoch is at least `now`, in milliseconds ([`NodeLease::next_epoch`]).",
-            leases_of_a_number_never_overlap: "`from` is the later of `now` and the number's last `until`; `until` is `from + ttl`.",
+            leases_of_a_number_never_overlap: "`from` is the latest of `now`, the number's last `until`, and the floor",
             leases_outlive_a_restart_of_the_store: "Durable when answered `Ok`.",
             all_numbers_can_be_held: "`LeaseLost` when all 1,024 numbers are held",
         }
@@ -31,6 +31,7 @@ pub(super) fn cases() -> Vec<Case<dyn StoreBench>> {
         }
         "Nodes::held_nodes" {
             every_number_that_was_taken_is_told: "One row for each number, in order of number, whether its lease has ended or not.",
+            a_floor_is_not_told: "The floor that a [bump] left is no row.",
             the_last_lease_of_a_number_is_told: "It has every lease and every renewal that was answered before this call.",
         }
         "Nodes::release_node" {
@@ -269,6 +270,14 @@ async fn every_number_that_was_taken_is_told(bench: &dyn StoreBench) -> Outcome 
     // Long after all of them have ended.
     expected.push(held(&renew(&*store, &lease(&*store, "late", 900).await?, 9_000).await?, "late"));
     same("the nodes after a restart of the store", store.held_nodes().await?, expected)
+}
+
+async fn a_floor_is_not_told(bench: &dyn StoreBench) -> Outcome {
+    let store = bench.open().await;
+    store.bump_epoch(Timestamp(1_000)).await?;
+    same("the nodes of a store that was bumped", store.held_nodes().await?, Vec::new())?;
+    let lease = lease(&*store, "a", 1_000).await?;
+    same("the nodes", store.held_nodes().await?, vec![held(&lease, "a")])
 }
 
 async fn the_last_lease_of_a_number_is_told(bench: &dyn StoreBench) -> Outcome {

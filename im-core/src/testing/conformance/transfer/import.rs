@@ -9,7 +9,7 @@ use super::{TransferBench, begin};
 use crate::id::{MsgId, NodeId, Version};
 use crate::memory::{MemoryImport, MemoryStore};
 use crate::message::Message;
-use crate::storage::{Head, Misfit, Place, Post, Row, StoreErrorKind, StoredPost};
+use crate::storage::{Epochs as _, Head, Misfit, Place, Post, Row, StoreErrorKind, StoredPost};
 use crate::testing::conformance::case::cases;
 use crate::testing::conformance::check::{refused, same};
 use crate::testing::conformance::{Case, Failure, Outcome};
@@ -30,6 +30,7 @@ pub(super) fn cases() -> Vec<Case<dyn TransferBench>> {
             repeats_are_recognised_after_an_import: "What comes after goes on from there: versions, repeats, epochs.",
             msgids_are_not_taken_twice_after_an_import: "What comes after goes on from there: versions, repeats, epochs.",
             leases_go_on_after_an_import: "What comes after goes on from there: versions, repeats, epochs.",
+            the_floor_of_leases_goes_along: "The store answers every question as the exported one does",
             an_imported_store_outlives_a_restart: "Durable when answered `Ok`.",
         }
     }
@@ -171,5 +172,17 @@ async fn leases_go_on_after_an_import(bench: &dyn TransferBench) -> Outcome {
     same("another's number", other.node, NodeId(2))?;
     let next = direct("alice", "bob", 100);
     only(store.append(vec![next]).await)??;
+    Ok(())
+}
+
+async fn the_floor_of_leases_goes_along(bench: &dyn TransferBench) -> Outcome {
+    let model = model().await?;
+    model.bump_epoch(Timestamp(2_000)).await?;
+    let store = imported(bench, &rows(&*model, 1_000).await?, 1_000).await?;
+    let ttl = Duration::from_millis(100);
+    for holder in ["a", "c"] {
+        let expected = crate::storage::Nodes::lease_node(&*model, holder, Timestamp(3_000), ttl).await?;
+        same("a lease", store.lease_node(holder, Timestamp(3_000), ttl).await?, expected)?;
+    }
     Ok(())
 }

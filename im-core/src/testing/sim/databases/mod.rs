@@ -144,7 +144,7 @@ impl Disks for SimDatabases {
         lost
     }
 
-    fn raise_epoch(&self, now: Timestamp) {
+    fn raise_epoch(&self, now: Timestamp, _moves_leases: bool) {
         // A store in memory never waits and never fails.
         let _ = self.lock().all[0].store.bump_epoch(now).now_or_never();
     }

@@ -1,4 +1,5 @@
-//! Each device shows each message once, over all epochs, forgets none that it showed, and takes none for another. No send is stored twice.
+//! Each device shows each message once, over all epochs, forgets none that it showed, and takes none for another. No send is stored twice, and
+//! no msgid is given twice, a lost one neither.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,11 +10,13 @@ use crate::testing::sim::history::{DeviceRecord, Ending, Seen};
 #[derive(Default)]
 pub(super) struct NoDuplicate {
     shown: BTreeMap<usize, Shown>,
+    /// What msgids were given to, in all epochs.
+    given: BTreeMap<MsgId, (Uid, ClientMsgId)>,
 }
 
 #[derive(Default)]
 struct Shown {
-    /// A store that forgot what it gave may give a msgid again.
+    /// Each once in every epoch, because a timeline is read anew in each.
     msgids: BTreeSet<(StoreEpoch, MsgId)>,
     sends: BTreeSet<(Uid, ClientMsgId)>,
     /// Messages that their sender gave no name.
@@ -26,7 +29,13 @@ impl Invariant for NoDuplicate {
     }
 
     fn see(&mut self, seen: &Seen<'_>) -> Result<(), Broken> {
+        if let Seen::Acked { uid, receipt, .. } = seen {
+            return self.given(receipt.msgid, uid, &receipt.client_msg_id);
+        }
         let Seen::Applied { device, epoch, entries, known, .. } = seen else { return Ok(()) };
+        for entry in *entries {
+            entry.client_msg_id.iter().try_for_each(|id| self.given(entry.msgid, &entry.from, id))?;
+        }
         let shown = self.shown.entry(*device).or_default();
         for (entry, recognised) in entries.iter().zip(*known) {
             let is_new = shown.msgids.insert((*epoch, entry.msgid));
@@ -71,6 +80,17 @@ impl Invariant for NoDuplicate {
                     ));
                 }
             }
+        }
+        Ok(())
+    }
+}
+
+impl NoDuplicate {
+    fn given(&mut self, msgid: MsgId, from: &Uid, id: &ClientMsgId) -> Result<(), Broken> {
+        let send = (from.clone(), id.clone());
+        let first = self.given.entry(msgid).or_insert_with(|| send.clone());
+        if *first != send {
+            return Err(format!("msgid {msgid} was given to {first:?} and to {send:?}"));
         }
         Ok(())
     }

@@ -39,13 +39,15 @@ pub enum Mutant {
     OrderNotKept,
     /// An operator restores the store and does not raise its epoch.
     EpochNotRaised,
+    /// An operator who restores the store leaves leases where it has them.
+    LeasesNotMoved,
     /// A device does not recognise what a restored store gives it again.
     ForgetfulDevice,
 }
 
 impl Mutant {
     /// Every mutant.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::AckBeforeDurable,
         Self::DedupeOff,
         Self::VersionReissued,
@@ -53,6 +55,7 @@ impl Mutant {
         Self::CursorByMaximum,
         Self::OrderNotKept,
         Self::EpochNotRaised,
+        Self::LeasesNotMoved,
         Self::ForgetfulDevice,
     ];
 
@@ -65,6 +68,7 @@ impl Mutant {
             | Self::CursorByMaximum
             | Self::OrderNotKept
             | Self::EpochNotRaised
+            | Self::LeasesNotMoved
             | Self::ForgetfulDevice => as_it_is,
         }
     }
@@ -76,6 +80,7 @@ impl Mutant {
             Self::CursorByMaximum => Setup { clients: Box::<cursor_by_maximum::Clients>::default(), ..sound },
             Self::OrderNotKept => Setup { gate: Box::<order_not_kept::Gate>::default(), ..sound },
             Self::EpochNotRaised => Setup { raises_epoch: false, ..sound },
+            Self::LeasesNotMoved => Setup { moves_leases: false, ..sound },
             Self::ForgetfulDevice => Setup { clients: Box::new(forgetful_device::Clients), ..sound },
             Self::AckBeforeDurable | Self::VersionReissued | Self::NumberingBeforeDedupe => sound,
         }
@@ -92,6 +97,7 @@ impl fmt::Display for Mutant {
             Self::CursorByMaximum => "cursor by maximum",
             Self::OrderNotKept => "order not kept",
             Self::EpochNotRaised => "epoch not raised",
+            Self::LeasesNotMoved => "leases not moved",
             Self::ForgetfulDevice => "forgetful device",
         })
     }
@@ -109,6 +115,8 @@ pub(super) struct Setup {
     pub(super) clients: Box<dyn ClientTap>,
     /// Whether an operator who restores the store raises its epoch.
     pub(super) raises_epoch: bool,
+    /// Whether leases move with the epoch.
+    pub(super) moves_leases: bool,
 }
 
 impl Default for Setup {
@@ -119,6 +127,7 @@ impl Default for Setup {
             gate: Box::new(Straight),
             clients: Box::new(Straight),
             raises_epoch: true,
+            moves_leases: true,
         }
     }
 }

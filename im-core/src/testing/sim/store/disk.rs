@@ -7,7 +7,7 @@ use super::PlaceFn;
 use crate::id::{MsgId, Version};
 use crate::memory::MemoryStore;
 use crate::message::{Message, TimelineId};
-use crate::storage::{CursorAck, NodeLease, Nodes, Placed, Post, StoreError, StoreErrorKind};
+use crate::storage::{CursorAck, Epochs as _, NodeLease, Nodes, Placed, Post, StoreError, StoreErrorKind};
 use crate::time::Timestamp;
 
 /// What one database holds: a state, and the copies that are still to be made elsewhere.
@@ -36,6 +36,7 @@ pub(super) enum Op {
     Lease { holder: String, now: Timestamp, ttl: Duration },
     Renew { lease: NodeLease, now: Timestamp, ttl: Duration },
     Release { lease: NodeLease, until: Timestamp },
+    RaiseFloor(Timestamp),
 }
 
 /// What a change gave.
@@ -45,6 +46,7 @@ pub(super) enum Given {
     Lease(Result<NodeLease, StoreError>),
     Acked(Result<(), StoreError>),
     Released(Result<(), StoreError>),
+    Floor(Result<(), StoreError>),
     Nothing,
 }
 
@@ -81,6 +83,11 @@ impl Disk {
             Op::Ack(ack) => Given::Acked(self.store.with_state(|state| state.ack(ack))),
             Op::Lease { holder, now, ttl } => {
                 Given::Lease(at_once(self.store.lease_node(&holder, now, ttl).now_or_never(), "lease_node"))
+            }
+            Op::RaiseFloor(now) => {
+                // Its epoch is of no use: the whole store has one.
+                let raised = at_once(self.store.bump_epoch(now).now_or_never(), "bump_epoch");
+                Given::Floor(raised.map(|_| ()))
             }
             Op::Renew { lease, now, ttl } => {
                 Given::Lease(at_once(self.store.renew_node(&lease, now, ttl).now_or_never(), "renew_node"))

@@ -67,8 +67,11 @@ impl Disks for SimStore {
         lost
     }
 
-    fn raise_epoch(&self, now: Timestamp) {
+    fn raise_epoch(&self, now: Timestamp, moves_leases: bool) {
         let mut inner = self.lock();
+        if moves_leases {
+            inner.shards[0].raise_floor(now);
+        }
         inner.epoch = inner.epoch.after(now);
     }
 

@@ -144,7 +144,12 @@ impl Epochs for SimStore {
     }
 
     async fn bump_epoch(&self, now: Timestamp) -> Result<StoreEpoch, StoreError> {
-        self.travel().await;
+        let raised =
+            self.change("bump_epoch", vec![(first_shard(), Op::RaiseFloor(now))], |given| match given {
+                Given::Floor(answer) => Some(answer),
+                _ => None,
+            });
+        raised.await.pop().unwrap_or_else(|| Err(unavailable("bump_epoch")))?;
         let mut inner = self.lock();
         inner.epoch = inner.epoch.after(now);
         Ok(inner.epoch)

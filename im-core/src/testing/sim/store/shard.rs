@@ -6,6 +6,7 @@ use crate::id::{MsgId, Version};
 use crate::memory::State;
 use crate::message::TimelineId;
 use crate::testing::sim::kernel::Kernel;
+use crate::time::Timestamp;
 
 /// One database: what is durable, what is stored, and the changes between the two.
 pub(super) struct Shard {
@@ -107,6 +108,12 @@ impl Shard {
         self.relaying = None;
         self.life += 1;
         self.silent = false;
+    }
+
+    /// Moves the floor of all leases, durably. Nothing may be under way.
+    pub(super) fn raise_floor(&mut self, now: Timestamp) {
+        self.durable.apply(Op::RaiseFloor(now));
+        self.volatile.apply(Op::RaiseFloor(now));
     }
 
     /// The newest version of a timeline in what was saved; what is durable, if nothing was.

@@ -196,7 +196,7 @@ impl World {
             Event::Burst => self.burst(),
             Event::StartMover(mover) => self.start_mover(mover),
             Event::CrashMover(life) => self.crash_mover(life),
-            Event::Backup => self.disks.save(),
+            Event::Backup => self.back_up(),
             Event::Restore => self.restore(),
             Event::Hostile(hostile) => self.hostile_acts(hostile),
             Event::Fault => self.fault(),

@@ -6,13 +6,21 @@ use crate::testing::sim::event::Event;
 use crate::testing::sim::history::Seen;
 use crate::testing::sim::outside;
 
-/// What an operator does who has to restore the store: stops the servers, brings back what was saved, says that something was lost, and starts
-/// the servers.
+/// What an operator does who backs up the store, and who has to restore it: stops the servers, brings back what was saved, says that something
+/// was lost, and starts the servers.
 impl World {
+    /// Some stores are backed up while no server runs. Servers then take leases that the backup does not know.
+    pub(super) fn back_up(&mut self) {
+        if self.kernel.dice(|dice| dice.happens(500)) {
+            (0..self.servers.len()).for_each(|server| self.stop_server(server));
+        }
+        self.disks.save();
+    }
+
     pub(super) fn restore(&mut self) {
         (0..self.servers.len()).for_each(|server| self.stop_server(server));
         self.stop_movers();
-        // A restore takes longer than routes hold. That matters: a store that forgot a lease may let a node give a link's number again.
+        // A restore takes longer than routes hold.
         self.routes.lose();
         self.bus.forget();
         let owners: Vec<Uid> = self
@@ -23,7 +31,7 @@ impl World {
             .collect();
         let lost = self.disks.restore(&owners);
         if self.setup.raises_epoch {
-            self.disks.raise_epoch(outside::time_of_day(&self.kernel));
+            self.disks.raise_epoch(outside::time_of_day(&self.kernel), self.setup.moves_leases);
         }
         self.kernel.count(|counts| counts.restores += 1);
         self.see(&Seen::Restored { lost: &lost });
