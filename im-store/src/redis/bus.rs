@@ -11,6 +11,7 @@ use im_core::memory::MemoryBus;
 use im_core::router::{Bus, BusError, Delivery, Parcel, Subscription};
 use redis::RedisResult;
 
+use super::error::cause;
 use super::feed::{Feed, ended, send};
 use super::kicks::Kicks;
 use super::link::Redis;
@@ -129,5 +130,5 @@ impl Drop for Arriving {
 }
 
 fn unavailable(error: redis::RedisError) -> BusError {
-    BusError::Unavailable(Some(Arc::new(error)))
+    BusError::Unavailable(cause(error))
 }

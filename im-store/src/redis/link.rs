@@ -10,8 +10,9 @@ use redis::{
 };
 use tokio::sync::Mutex;
 
+use super::RedisOptions;
+use super::error::RedisError;
 use super::url::Source;
-use super::{RedisError, RedisOptions};
 
 /// After a connection failed, others that waited for it fail too, instead of one by one trying as long.
 const FAIL_TOGETHER: Duration = Duration::from_millis(100);

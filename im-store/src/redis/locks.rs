@@ -1,9 +1,9 @@
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use im_core::ports::{FencingToken, LockError, LockLease, Locks};
 
+use super::error::cause;
 use super::link::Redis;
 use super::scripts::{ACQUIRE, HOLD};
 
@@ -61,5 +61,5 @@ fn micros(ttl: Duration) -> u64 {
 }
 
 fn unavailable(error: redis::RedisError) -> LockError {
-    LockError::Unavailable(Some(Arc::new(error)))
+    LockError::Unavailable(cause(error))
 }

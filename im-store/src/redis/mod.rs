@@ -21,6 +21,7 @@
 
 mod bus;
 mod cached;
+mod error;
 mod feed;
 mod kicks;
 mod leases;
@@ -30,13 +31,15 @@ mod online;
 mod options;
 mod parcel;
 mod record;
+mod rehearsal;
 mod routes;
 mod scripts;
 mod url;
 
 pub use bus::RedisBus;
 pub use cached::{CacheCounts, CachedBlocklist, CachedStore};
+pub use error::RedisError;
 pub use link::Redis;
 pub use locks::RedisLocks;
-pub use options::{RedisError, RedisOptions};
+pub use options::RedisOptions;
 pub use routes::RedisRoutes;

@@ -59,6 +59,29 @@ async fn all<T>(calls: Vec<impl Future<Output = RedisResult<T>>>) -> RedisResult
     futures::stream::iter(calls).buffered(ABREAST).try_collect().await
 }
 
+/// Sets that a rehearsal tries: enough of them that every node of a Cluster has some.
+pub(super) const TRIED: usize = 64;
+
+/// Tries on many sets what counts and lists need. Nothing of it can be taken for a user, who has a name.
+pub(super) async fn rehearse(redis: &Redis) -> RedisResult<()> {
+    let step = usize::from(SETS) / TRIED;
+    all((0..SETS).step_by(step).map(|set| rehearse_on(redis, set)).collect()).await.map(drop)
+}
+
+async fn rehearse_on(redis: &Redis, set: u16) -> RedisResult<()> {
+    let key = key(redis, set);
+    let command = |name: &str, arguments: &[&str]| {
+        let mut command = redis::cmd(name);
+        command.arg(&key).arg(arguments);
+        command
+    };
+    redis.run::<()>(command("ZADD", &["0", ""])).await?;
+    redis.run::<u64>(command("ZCOUNT", &["0", "0"])).await?;
+    redis.run::<Vec<String>>(command("ZRANGEBYSCORE", &["0", "0"])).await?;
+    redis.run::<()>(command("ZREM", &[""])).await?;
+    redis.run::<()>(command("ZREMRANGEBYSCORE", &["0", "0"])).await
+}
+
 impl Index {
     /// These users are online. What fails is made up for by the gates' next reports.
     pub(super) async fn add(&self, redis: &Redis, living: &Living, uids: Vec<&Uid>) {

@@ -1,14 +1,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use redis::{ErrorKind, ServerErrorKind};
-
+use super::error::RedisError;
 use super::link::Redis;
 use super::online;
 use super::url::Source;
-
-/// What Redis calls it if it lets somebody not in, or not do what everybody has to do.
-const DENIALS: [&str; 3] = ["NOAUTH", "WRONGPASS", "NOPERM"];
 
 /// Bytes of a prefix.
 const MAX_PREFIX: usize = 64;
@@ -21,53 +17,6 @@ pub struct RedisOptions {
     pub(super) deadline: Duration,
     pub(super) route_ttl: Duration,
     pub(super) online_ttl: Duration,
-}
-
-/// Redis cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RedisError {
-    /// The URL is not one of those that [`RedisOptions::new`] takes.
-    #[error(
-        "{0}: a Redis URL is like redis://HOST:PORT, redis+sentinel://HOST:PORT,HOST:PORT/SERVICE or redis+cluster://HOST:PORT,HOST:PORT"
-    )]
-    Url(String),
-    /// No [`prefix`](RedisOptions::prefix) is like this.
-    #[error("{0:?}: a prefix has 1 to 64 letters, digits and -_.{{}}")]
-    Prefix(String),
-    /// It cannot be reached.
-    #[error("Redis cannot be reached: is it running, and is the address right?")]
-    Unavailable(#[source] redis::RedisError),
-    /// It is there, and does not let this user in, or wants a password where none was given.
-    #[error("Redis does not let the user in: are the user and the password in its URL right?")]
-    Denied(#[source] redis::RedisError),
-    /// Nothing at the address answered within the deadline of a call.
-    #[error(
-        "nothing at the address answers as a Redis: is it one, is the port right, and does nothing on the way hold it back?"
-    )]
-    Silent(#[source] redis::RedisError),
-    /// What answers is no Redis, or no Sentinel that knows the service, or no Cluster, as the URL says.
-    #[error(
-        "what answers at the address is not what the URL says: a Redis, a Sentinel that knows the service, or a Redis Cluster"
-    )]
-    Foreign(#[source] redis::RedisError),
-}
-
-impl RedisError {
-    /// Why the first call failed.
-    pub(super) fn of(error: redis::RedisError) -> Self {
-        match error.kind() {
-            ErrorKind::AuthenticationFailed => Self::Denied(error),
-            ErrorKind::Parse
-            | ErrorKind::InvalidClientConfig
-            | ErrorKind::UnexpectedReturnType
-            | ErrorKind::MasterNameNotFoundBySentinel => Self::Foreign(error),
-            ErrorKind::Server(ServerErrorKind::ResponseError) => Self::Foreign(error),
-            _ if error.code().is_some_and(|code| DENIALS.contains(&code)) => Self::Denied(error),
-            _ if error.is_timeout() => Self::Silent(error),
-            _ => Self::Unavailable(error),
-        }
-    }
 }
 
 /// A URL has a password.

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,11 +11,14 @@ use im_core::router::{
     UserRoutes,
 };
 use redis::{RedisResult, Script, ScriptInvocation};
+use tokio::sync::OnceCell;
 
+use super::error::cause;
 use super::leases::{Leases, Living, nodes_key};
 use super::link::Redis;
 use super::online::{self, Index};
 use super::record::Record;
+use super::rehearsal::rehearse;
 use super::scripts::{CONFIRM, REGISTER, REMOVE, RENEW};
 
 /// Commands of a call that are on their way at one time; they go out in one write.
@@ -25,6 +28,9 @@ pub(super) const ABREAST: usize = 256;
 ///
 /// A call is `Unavailable` after [`call_deadline`](super::RedisOptions::call_deadline); the next one takes a new connection if this one broke, and asks
 /// Sentinel for the master again.
+///
+/// Before a node's lease is taken for the first time, all that logins, reports and logouts do is tried: a Redis that takes no writes, or forbids
+/// something, is told then.
 ///
 /// # Who is online
 /// Counts are of sets beside the users' links. A user whose gate died counts until [`online_ttl`](super::RedisOptions::online_ttl) has passed since the
@@ -36,6 +42,7 @@ pub struct RedisRoutes {
     leases: Leases,
     online: Index,
     own: Mutex<HashMap<NodeId, Own>>,
+    rehearsed: OnceCell<()>,
 }
 
 /// A node of this process.
@@ -55,7 +62,13 @@ impl fmt::Debug for RedisRoutes {
 impl RedisRoutes {
     /// Routes in `redis`.
     pub fn new(redis: Redis) -> Self {
-        Self { redis, leases: Leases::default(), online: Index::default(), own: Mutex::default() }
+        Self {
+            redis,
+            leases: Leases::default(),
+            online: Index::default(),
+            own: Mutex::default(),
+            rehearsed: OnceCell::new(),
+        }
     }
 
     fn own(&self) -> MutexGuard<'_, HashMap<NodeId, Own>> {
@@ -75,10 +88,9 @@ impl RedisRoutes {
         policy: KickPolicy,
     ) -> ScriptInvocation<'static> {
         let life = self.own().get(&route.node).map_or(0, |own| own.life);
-        let ttl = u64::try_from(self.redis.options().route_ttl.as_micros()).unwrap_or(u64::MAX);
         let (policy, most) = words(policy);
         let mut call = script.key(self.key(&route.uid));
-        call.arg(living.list()).arg(living.as_of).arg(ttl);
+        call.arg(living.list()).arg(living.as_of).arg(route_ttl(&self.redis));
         call.arg(route.conn.0).arg(route.node.0).arg(life).arg(route.device_type.0);
         call.arg(route.since.0).arg(route.device.as_str()).arg(policy).arg(most);
         call
@@ -176,6 +188,7 @@ impl Routes for RedisRoutes {
     }
 
     async fn renew(&self, node: NodeId, life: i64, ttl: Duration) -> Result<Continuity, RouteError> {
+        self.rehearsed.get_or_try_init(|| rehearse(&self.redis)).await.map_err(unavailable)?;
         let before = self.own().get(&node).filter(|own| own.life >= life).copied();
         let own = before.unwrap_or(Own { life, renewals: 0 });
         if own.life > life {
@@ -223,6 +236,11 @@ async fn abreast<T>(calls: Vec<impl Future<Output = RedisResult<T>>>) -> Result<
     futures::stream::iter(calls).buffered(ABREAST).try_collect().await.map_err(unavailable)
 }
 
+/// How long a link counts that its gate does not confirm, in microseconds.
+pub(super) fn route_ttl(redis: &Redis) -> u64 {
+    u64::try_from(redis.options().route_ttl.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// A policy as the scripts know it.
 fn words(policy: KickPolicy) -> (&'static str, usize) {
     match policy {
@@ -241,5 +259,5 @@ fn routes(uid: &Uid, answer: &[String]) -> Vec<Route> {
 }
 
 fn unavailable(error: redis::RedisError) -> RouteError {
-    RouteError::Unavailable(Some(Arc::new(error)))
+    RouteError::Unavailable(cause(error))
 }

@@ -3,7 +3,13 @@ use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType}
 use redis::{Client, ConnectionAddr, RedisResult};
 use tokio::sync::Mutex;
 
-use super::RedisError;
+use super::error::RedisError;
+
+/// How often a call of a Cluster is tried again, and after how many milliseconds. All of them together take less than a
+/// call's usual deadline: else it would end with that, and nobody would be told what the Cluster said.
+const RETRIES: u32 = 6;
+const MIN_RETRY_WAIT: u64 = 10;
+const MAX_RETRY_WAIT: u64 = 250;
 
 /// Where connections come from.
 pub(super) enum Source {
@@ -85,7 +91,12 @@ fn sentinel(parts: &Parts<'_>) -> Option<Source> {
 fn cluster(parts: &Parts<'_>) -> RedisResult<Source> {
     let urls = parts.hosts.iter().map(|host| parts.url(host));
     let nodes = urls.clone().map(Client::open).collect::<RedisResult<_>>()?;
-    Ok(Source::Cluster(ClusterClient::new(urls)?, nodes))
+    let client = ClusterClient::builder(urls)
+        .retries(RETRIES)
+        .min_retry_wait(MIN_RETRY_WAIT)
+        .max_retry_wait(MAX_RETRY_WAIT)
+        .build()?;
+    Ok(Source::Cluster(client, nodes))
 }
 
 fn address(host: &str) -> Option<ConnectionAddr> {

@@ -10,6 +10,7 @@ mod online;
 #[path = "../sqlite/posts.rs"]
 #[allow(dead_code)]
 mod posts;
+mod starts;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
