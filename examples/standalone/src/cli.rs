@@ -66,11 +66,17 @@ pub(crate) struct Flags {
     #[serde(skip_serializing_if = "Option::is_none")]
     store: Option<Location>,
 
-    /// Where users are and how gates reach each other, for several servers over one database: redis://HOST:PORT, redis+sentinel://HOST:PORT,…/SERVICE or
+    /// Where users are and how gates reach each other, for several servers over one database server: redis://HOST:PORT, redis+sentinel://HOST:PORT,…/SERVICE or
     /// redis+cluster://HOST:PORT,…; or env:NAME or file:FILE, where that is written [default: in this process].
     #[arg(long, env = "IM_ROUTES", value_name = "URL", hide_env_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     routes: Option<String>,
+
+    /// What the names of everything in Redis begin with. Deployments that share a Redis and a number of its databases need different
+    /// ones: letters, digits and -_.{} [default: im].
+    #[arg(long, env = "IM_ROUTES_PREFIX", value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    routes_prefix: Option<String>,
 
     /// What this server is called among those that share its store: each needs a name of its own, and keeps it over restarts
     /// [default: standalone].

@@ -19,7 +19,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::cli::{Cli, Command};
-use crate::settings::Settings;
+use crate::settings::{Settings, SettingsError};
+use crate::store::Location;
 
 /// Something failed; the log says what.
 const FAILED: u8 = 1;
@@ -36,7 +37,10 @@ fn main() -> ExitCode {
     logging::start(&settings.log);
     descriptors::raise_limit();
     let outcome = match &cli.command {
-        None => serve::run(&settings),
+        None => match served(&settings) {
+            Ok(location) => serve::run(&settings, &location),
+            Err(wrong) => return output::complain(&wrong, USAGE),
+        },
         Some(Command::Token(args)) => token::run(&settings, args),
         Some(Command::Store(args)) => return store::run(&settings, args),
     };
@@ -44,4 +48,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => output::complain(failure.as_ref(), FAILED),
     }
+}
+
+/// The store to serve, if the settings go together with it.
+fn served(settings: &Settings) -> Result<Location, SettingsError> {
+    let location = settings.location();
+    settings.check_store(&location).map(|()| location)
 }

@@ -9,7 +9,7 @@ use im_transport::{Server, ServerError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::settings::Settings;
-use crate::store::Opened;
+use crate::store::{Location, Opened};
 use crate::{descriptors, output, routes, runtime, secret};
 
 /// The library's error knows neither the name nor how it is given.
@@ -21,14 +21,14 @@ use crate::{descriptors, output, routes, runtime, secret};
 struct NameTaken(String);
 
 /// Runs the server until a signal or a failure ends it.
-pub(crate) fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
-    runtime::block_on(run_until_asked(settings))?
+pub(crate) fn run(settings: &Settings, location: &Location) -> Result<(), Box<dyn Error>> {
+    runtime::block_on(run_until_asked(settings, location))?
 }
 
-async fn run_until_asked(settings: &Settings) -> Result<(), Box<dyn Error>> {
+async fn run_until_asked(settings: &Settings, location: &Location) -> Result<(), Box<dyn Error>> {
     let mut signals = Signals::new()?;
     let started = tokio::select! {
-        started = Running::start(settings) => started?,
+        started = Running::start(settings, location) => started?,
         name = signals.next() => {
             tracing::info!(signal = name, "stops before it serves");
             return Ok(());
@@ -45,11 +45,10 @@ struct Running {
 }
 
 impl Running {
-    async fn start(settings: &Settings) -> Result<Self, Box<dyn Error>> {
+    async fn start(settings: &Settings, location: &Location) -> Result<Self, Box<dyn Error>> {
         let secret = secret::load_or_create(&settings.data)?;
         // First: it is known at once whether it can be reached, and a big store opens for long.
         let builder = routes::join(Server::builder(), settings).await?;
-        let location = settings.location();
         tracing::info!(store = %location, "opens");
         let mut store = location.serve().await?;
         store.look_after();
@@ -62,7 +61,8 @@ impl Running {
             .tcp(&settings.tcp)
             .name(settings.node())
             .start()
-            .await?;
+            .await
+            .map_err(|failure| routes::told(failure, settings))?;
         Ok(Self { server, store })
     }
 

@@ -27,6 +27,7 @@ pub(crate) struct Settings {
     pub(crate) store: Option<Location>,
     /// If routes are not kept in this process.
     pub(crate) routes: Option<String>,
+    pub(crate) routes_prefix: String,
     /// If one was named.
     node: Option<String>,
     pub(crate) tcp: String,
@@ -45,6 +46,7 @@ impl Default for Settings {
             data: "im-data".into(),
             store: None,
             routes: None,
+            routes_prefix: "im".to_owned(),
             node: None,
             tcp: "127.0.0.1:9000".to_owned(),
             kick: Kick(KickPolicy::SameDeviceType),
@@ -86,9 +88,9 @@ impl Settings {
             let found =
                 elsewhere::find(url).map_err(|failure| wrong("routes", output::with_causes(&failure)))?;
             let found = found.into_owned();
-            routes::check(&found).map_err(|why| wrong("routes", why))?;
             *url = found;
         }
+        routes::check(&self).map_err(|(setting, why)| wrong(setting, why))?;
         let port = self.tcp.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
         if !matches!(port, Some((host, Ok(_))) if !host.is_empty()) {
             return Err(wrong("tcp", format!("{:?} is not HOST:PORT", self.tcp)));
@@ -115,6 +117,21 @@ impl Settings {
     /// The store that was named, or the one in the data directory.
     pub(crate) fn location(&self) -> Location {
         self.store.clone().unwrap_or_else(|| Location::found_in(&self.data))
+    }
+
+    /// A store for the routes: several servers have to be able to open it.
+    ///
+    /// # Errors
+    /// Routes that servers share, over a store that one process keeps for itself.
+    pub(crate) fn check_store(&self, store: &Location) -> Result<(), SettingsError> {
+        if self.routes.is_none() || !store.is_private() {
+            return Ok(());
+        }
+        let what = format!(
+            "only one process opens {store}, and routes in Redis are for several servers, which would each have messages that the others lack: \
+             name a database server that they share with --store mysql://… or postgres://…, or leave the routes out"
+        );
+        Err(wrong("routes", what))
     }
 
     /// What this server is called among those that share its store.

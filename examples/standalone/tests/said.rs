@@ -123,6 +123,8 @@ fn what_is_wrong_with_redis_is_said_before_a_store_is_opened() {
     let (open, guarded, silent) = (Redis::start(), Redis::start(), silent());
     guarded.run("CONFIG SET requirepass opensesame");
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // A database that is not there: it would be told first, if it were opened first.
+    let store = format!("mysql://im@127.0.0.1:{nobody}/im");
     let denied = "Redis does not let the user in";
     let foreign = "what answers at the address is not what the URL says: a Redis, a Sentinel";
     for (url, told, code) in [
@@ -140,13 +142,108 @@ fn what_is_wrong_with_redis_is_said_before_a_store_is_opened() {
         (format!("redis+cluster://127.0.0.1:{}", open.port()), foreign, 1),
         ("http://user:sesame@127.0.0.1".to_owned(), "a Redis URL is like redis://HOST:PORT", 2),
     ] {
-        let ended = Process::serve(dir.path(), &[], &[("IM_ROUTES", &*url)]).end();
+        let ended = Process::serve(dir.path(), &[], &[("IM_ROUTES", &*url), ("IM_STORE", &store)]).end();
         assert_eq!(ended.0, Some(code), "{url}: {}", ended.1);
         let error = ended.1.lines().last().unwrap();
         assert!(error.starts_with("error: ") && error.contains("outes"), "{url}: {error}");
         assert!(error.contains(told) && !error.contains("sesame"), "{url}: {error}");
     }
-    assert!(!dir.path().join("im-data/store").exists());
+}
+
+#[test]
+fn routes_for_several_servers_over_a_store_for_one_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let redis = Redis::start();
+    std::fs::write(dir.path().join("files.toml"), "databases = [\"mysql://im@db/im\", \"sqlite:a.db\"]")
+        .unwrap();
+    for (args, store) in [
+        (&[][..], "log:im-data/store"),
+        (&["--store", "sqlite:im.db"], "sqlite:im.db"),
+        (&["--store", "sharded:files.toml"], "sharded:files.toml"),
+    ] {
+        let (code, said) = Process::serve(dir.path(), args, &[("IM_ROUTES", redis.url())]).end();
+        assert_eq!(code, Some(2), "{said}");
+        let error = said.lines().last().unwrap();
+        assert!(error.starts_with("error: routes: ") && error.contains(store), "{error}");
+        assert!(error.contains("--store mysql://") && error.contains("leave the routes out"), "{error}");
+    }
+    assert!(!dir.path().join("im-data").exists(), "nothing is made");
+    // Tokens are made for whatever server.
+    let made = Process::start(dir.path(), &["token", "alice"], &[("IM_ROUTES", redis.url())]).end();
+    assert_eq!(made.0, Some(0), "{}", made.1);
+}
+
+#[test]
+fn a_second_server_of_a_database_without_routes_is_told_beside_whom_it_would_serve() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = MariaDb::shared().database("lonely");
+    let first = Process::serve(dir.path(), &["--node", "a"], &[("IM_STORE", &*store)]).ready();
+    let (code, said) = Process::serve(dir.path(), &["--node", "b"], &[("IM_STORE", &*store)]).end();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("waits to see whether it still runs"), "{said}");
+    let error = said.lines().last().unwrap();
+    assert!(
+        error.contains("the server \"a\" serves the same store") && error.contains("--routes"),
+        "{error}"
+    );
+    // The same server again takes its place at once, as it always did.
+    let again = Process::serve(dir.path(), &["--node", "a"], &[("IM_STORE", &*store)]).ready();
+    assert!(!again.said().contains("waits to see"), "{}", again.said());
+    drop(first);
+}
+
+#[test]
+fn two_deployments_share_a_redis_only_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let redis = Redis::start();
+    let [one, other] = ["one", "other"].map(|name| MariaDb::shared().database(name));
+    let serve = |store: &str, more: &[(&str, &str)]| {
+        let env = [&[("IM_STORE", store), ("IM_ROUTES", redis.url())], more].concat();
+        Process::serve(dir.path(), &["--node", "a"], &env)
+    };
+    let _one = serve(&one, &[]).ready();
+    let (code, said) = serve(&other, &[]).end();
+    assert_eq!(code, Some(1), "{said}");
+    let error = said.lines().last().unwrap();
+    assert!(error.contains("servers of another store use what --routes"), "{error}");
+    assert!(error.contains("--routes-prefix"), "{error}");
+    let in_next = format!("{}/1", redis.url());
+    for apart in [("IM_ROUTES_PREFIX", "other"), ("IM_ROUTES", &in_next)] {
+        let other = serve(&other, &[apart]).ready();
+        assert!(!other.said().contains("WARN"), "{}", other.said());
+    }
+    for wrong in ["", "im:u"] {
+        let (code, said) = serve(&other, &[("IM_ROUTES_PREFIX", wrong)]).end();
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("error: routes-prefix: ") && said.contains("a prefix has 1 to 64"), "{said}");
+    }
+}
+
+#[test]
+fn a_redis_that_would_refuse_every_login_is_told_instead_of_readiness() {
+    let dir = tempfile::tempdir().unwrap();
+    let redis = Redis::start();
+    let store = MariaDb::shared().database("refused");
+    let user = |rights: &str| {
+        redis.run(&format!("ACL SETUSER im reset on >secret ~im:* &im:* +@read +@write +@pubsub +evalsha +script|load +time +ping {rights}"));
+        format!("redis://im:secret@127.0.0.1:{}", redis.port())
+    };
+    let ends = |url: &str, told: &str| {
+        let mut server = Process::serve(dir.path(), &[], &[("IM_STORE", &*store), ("IM_ROUTES", url)]);
+        let (code, said) = server.end();
+        assert_eq!(code, Some(1), "{said}");
+        let error = said.lines().last().unwrap();
+        assert!(error.starts_with("error: cannot use what --routes or IM_ROUTES names: "), "{error}");
+        assert!(error.contains(told) && !error.contains("secret"), "{error}");
+        assert_eq!(std::fs::read_to_string(server.folder.path().join("out")).unwrap(), "", "no readiness");
+    };
+    ends(&user("-evalsha"), "to run the 'evalsha' command");
+    ends(&user("resetchannels"), "its ACL has to allow");
+    redis.run("REPLICAOF 127.0.0.1 1");
+    ends(redis.url(), "it is a replica: name the master");
+    redis.run("REPLICAOF NO ONE");
+    let url = user("");
+    Process::serve(dir.path(), &[], &[("IM_STORE", &*store), ("IM_ROUTES", &url)]).ready();
 }
 
 #[test]
@@ -183,16 +280,16 @@ fn log_in(address: &str, user: &str) {
 #[test]
 fn logins_that_fail_while_redis_is_away_are_told_once() {
     let dir = tempfile::tempdir().unwrap();
-    let redis = Redis::start();
-    let server = Process::serve(dir.path(), &["--node", "a"], &[("IM_ROUTES", redis.url())]).ready();
+    let (store, redis) = (MariaDb::shared().database("away"), Redis::start());
+    let env = [("IM_STORE", &*store), ("IM_ROUTES", redis.url())];
+    let server = Process::serve(dir.path(), &["--node", "a"], &env).ready();
     redis.kill();
     let began = Instant::now();
-    while !server.said().contains("the node's routes are not renewed for now") {
+    // Away for so long that logins are refused before anybody looks at their tokens.
+    while !server.said().contains("cut off from the router") {
         assert!(began.elapsed() < PATIENCE, "{}", server.said());
         std::thread::sleep(Duration::from_millis(50));
     }
-    // Away for so long that logins are refused before anybody looks at their tokens.
-    std::thread::sleep(Duration::from_secs(9));
     let asked = Instant::now();
     for user in 0..40 {
         log_in(&server.address(), &format!("user-{user}"));

@@ -19,7 +19,7 @@ use crate::elsewhere::{self, ElsewhereError};
 use crate::output;
 
 use super::failure::Failure;
-use super::sharded::{DatabasesError, Sharded};
+use super::sharded::{self, DatabasesError, Sharded};
 use super::sql;
 
 /// Reads and look-ups of thousands of rows, perhaps from a cold disk.
@@ -190,6 +190,15 @@ impl Location {
                 log
             }
             (false, _) => log,
+        }
+    }
+
+    /// Whether one process opens the store for itself, so that servers cannot share it. A file that cannot be read is told when it is opened.
+    pub(crate) fn is_private(&self) -> bool {
+        match self {
+            Self::Log(_) | Self::Sqlite(_) => true,
+            Self::Sql(_) => false,
+            Self::Sharded(file) => sharded::read(file).is_ok_and(|names| names.iter().any(Self::is_private)),
         }
     }
 

@@ -87,7 +87,7 @@ impl Sharded {
 }
 
 /// The databases that a file names, in its order: at least one, each once.
-fn read(path: &Path) -> Result<Vec<Location>, DatabasesError> {
+pub(super) fn read(path: &Path) -> Result<Vec<Location>, DatabasesError> {
     let text = std::fs::read_to_string(path)
         .map_err(|failure| DatabasesError::Unreadable(path.to_owned(), failure))?;
     parse(&text).map_err(|(key, what)| DatabasesError::Invalid { path: path.to_owned(), key, what })
