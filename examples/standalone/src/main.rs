@@ -11,6 +11,7 @@ mod runtime;
 mod secret;
 mod serve;
 mod settings;
+mod start_error;
 mod store;
 mod token;
 

@@ -1,12 +1,5 @@
 //! `--routes URL`: where users are, and how servers reach each other.
 
-use std::error::Error;
-
-use im_core::logic::Stranger;
-use im_transport::ServerError;
-
-use crate::settings::Settings;
-
 #[cfg(feature = "redis")]
 pub(crate) use in_redis::{check, join};
 #[cfg(not(feature = "redis"))]
@@ -15,39 +8,6 @@ pub(crate) use nowhere::{check, join};
 /// A setting's name, and what is wrong with it.
 type Wrong = (&'static str, String);
 
-/// The library's error does not know what it is about here.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot use what --routes or IM_ROUTES names")]
-pub(crate) struct RoutesError(#[source] Box<dyn Error>);
-
-/// The library's error does not know how routes are named here.
-#[derive(Debug, thiserror::Error)]
-enum CompanyError {
-    #[error(
-        "servers of another store use what --routes or IM_ROUTES names: give each deployment a Redis of its own, another number of its \
-         databases, or a name of its own with --routes-prefix or IM_ROUTES_PREFIX; and let all servers of one share their --store"
-    )]
-    OfAnotherStore(#[source] Stranger),
-    #[error(
-        "the server {0:?} serves the same store, and users on the two would not hear each other: stop it, or give both the same \
-         --routes and --routes-prefix"
-    )]
-    AtAnotherRouter(String),
-}
-
-/// A failure at the start, in the words of the settings.
-pub(crate) fn told(failure: ServerError, settings: &Settings) -> Box<dyn Error> {
-    match failure {
-        ServerError::Routes(failure) => RoutesError(failure.into()).into(),
-        ServerError::Bus(failure) if settings.routes.is_some() => RoutesError(failure.into()).into(),
-        ServerError::Company(Stranger::AtAnotherRouter { name }) => {
-            CompanyError::AtAnotherRouter(name).into()
-        }
-        ServerError::Company(stranger) => CompanyError::OfAnotherStore(stranger).into(),
-        failure => failure.into(),
-    }
-}
-
 #[cfg(feature = "redis")]
 mod in_redis {
     use std::sync::Arc;
@@ -55,8 +15,9 @@ mod in_redis {
     use im_store::redis::{RedisBus, RedisError, RedisOptions, RedisRoutes};
     use im_transport::ServerBuilder;
 
-    use super::{RoutesError, Wrong};
+    use super::Wrong;
     use crate::settings::Settings;
+    use crate::start_error::RoutesError;
 
     /// Whether routes can be kept where the settings say.
     pub(crate) fn check(settings: &Settings) -> Result<(), Wrong> {
@@ -92,9 +53,10 @@ mod in_redis {
 mod nowhere {
     use im_transport::ServerBuilder;
 
-    use super::{RoutesError, Wrong};
+    use super::Wrong;
     use crate::built::NotBuilt;
     use crate::settings::Settings;
+    use crate::start_error::RoutesError;
 
     /// No URL can be used.
     pub(crate) fn check(settings: &Settings) -> Result<(), Wrong> {

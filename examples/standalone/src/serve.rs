@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::settings::Settings;
 use crate::store::{Location, Opened};
-use crate::{descriptors, output, routes, runtime, secret};
+use crate::{descriptors, output, routes, runtime, secret, start_error};
 
 /// The library's error knows neither the name nor how it is given.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +62,7 @@ impl Running {
             .name(settings.node())
             .start()
             .await
-            .map_err(|failure| routes::told(failure, settings))?;
+            .map_err(|failure| start_error::told(failure, settings, location))?;
         Ok(Self { server, store })
     }
 

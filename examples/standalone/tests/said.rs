@@ -390,3 +390,27 @@ fn commands_about_stores_stop_while_they_wait_for_a_database() {
         assert_eq!(said.lines().last(), Some("error: interrupted"), "{words:?}: {said}");
     }
 }
+
+#[test]
+fn a_database_that_takes_no_writes_is_told_instead_of_readiness() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = MariaDb::start();
+    let store = database.database("reads");
+    drop(Process::serve(dir.path(), &[], &[("IM_STORE", &*store)]).ready());
+    let (place, name) = store.rsplit_once('/').unwrap();
+    let place = place.rsplit_once('@').unwrap().1;
+    let theirs = format!("mysql://guest:sesame@{place}/{name}");
+    database.execute("CREATE USER guest IDENTIFIED BY 'sesame'");
+    for (grant, state, told) in [
+        ("SELECT", "SET GLOBAL read_only = 0", "command denied to user 'guest'"),
+        ("SELECT, INSERT, UPDATE, DELETE", "SET GLOBAL read_only = 1", "running with the --read-only option"),
+    ] {
+        database.execute(&format!("GRANT {grant} ON {name}.* TO guest"));
+        database.execute(state);
+        let (code, said) = Process::serve(dir.path(), &[], &[("IM_STORE", &*theirs)]).end();
+        assert_eq!(code, Some(1), "{said}");
+        let error = said.lines().last().unwrap();
+        assert!(error.contains("does not take the server's first write"), "{error}");
+        assert!(error.contains(told) && !error.contains("sesame"), "{error}");
+    }
+}
