@@ -132,7 +132,7 @@ async fn a_redis_that_takes_no_writes_is_told_before_anybody_logs_in() {
 
 /// A user who may do what the documentation says, or a bit less.
 async fn told_to_user(server: &Server, less: &str) -> String {
-    let all = "+@read +@write +@pubsub +evalsha +script|load +time +ping";
+    let all = "-@all +@read +@write +@pubsub +evalsha +script|load +time +ping";
     server.run(&format!("ACL SETUSER im reset on >secret ~im:* &im:* {all} {less}"));
     let words = told(RedisOptions::new(format!("redis://im:secret@127.0.0.1:{}", server.port()))).await;
     server.run("ACL DELUSER im");
@@ -168,6 +168,21 @@ async fn what_an_acl_forbids_is_told_before_anybody_logs_in() {
         let words = told_to_user(&server, less).await;
         assert!(words.contains("Redis forbids its user"), "{less}: {words}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_with_the_documented_rights_may_serve_in_any_database_and_a_cluster() {
+    let rights = "on >secret ~im:* &im:* -@all +@read +@write +@pubsub +evalsha +script|load +time +ping";
+    let server = Server::start();
+    server.run(&format!("ACL SETUSER im {rights} +select"));
+    let url = format!("redis://im:secret@127.0.0.1:{}/3", server.port());
+    assert_eq!(told(RedisOptions::new(url)).await, "it serves");
+    let cluster = RedisCluster::start();
+    for server in cluster.servers() {
+        server.run(&format!("ACL SETUSER im {rights} +cluster"));
+    }
+    let url = cluster.url().replace("://", "://im:secret@");
+    assert_eq!(told(RedisOptions::new(url)).await, "it serves");
 }
 
 #[tokio::test(flavor = "multi_thread")]
