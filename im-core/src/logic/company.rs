@@ -111,15 +111,23 @@ impl Company {
     pub(super) async fn watch(&mut self, ports: &Ports, name: &str, patience: Duration) {
         // A store or a router that is away is told elsewhere.
         let Ok(look) = self.look(ports, name).await else { return };
-        let now = ports.clock.tick();
+        for stranger in self.news(look, ports.clock.tick(), patience) {
+            tracing::error!(%stranger, "servers that do not belong together");
+        }
+    }
+
+    /// The strangers of a look that have run for `patience` and were not told before.
+    fn news(&mut self, look: Look, now: Tick, patience: Duration) -> Vec<Stranger> {
         let settled = look.running.into_iter().filter(|(.., since)| now.since(*since) >= patience);
         let before = std::mem::take(&mut self.told);
+        let mut news = Vec::new();
         for (stranger, life, _) in settled {
             if before.get(&stranger) != Some(&life) {
-                tracing::error!(%stranger, "servers that do not belong together");
+                news.push(stranger.clone());
             }
             self.told.insert(stranger, life);
         }
+        news
     }
 }
 
@@ -265,5 +273,24 @@ mod tests {
         assert_eq!(look(4, 7, 2_200), (Some(Tick::from_millis(3)), 0));
         assert_eq!(look(5, 7, 2_200), (Some(Tick::from_millis(3)), 0));
         assert_eq!(look(6, 7, 900), (None, 0), "its lease has ended");
+    }
+
+    #[test]
+    fn a_stranger_that_stays_is_told_once_and_again_when_it_comes_back() {
+        let mut company = Company::default();
+        let mut news = |at: u64, epoch, until| {
+            let nodes = RouterNodes::Shared(Vec::new());
+            let found = strangers(&nodes, &[held(1, "b", epoch, until)], "me", NOW);
+            let look = company.compare(found, Tick::from_millis(at));
+            company.news(look, Tick::from_millis(at), Duration::from_millis(10))
+        };
+        assert_eq!(news(0, 6, 2_000), []);
+        assert_eq!(news(5, 6, 2_100), [], "it may be on its way to the router");
+        assert_eq!(news(10, 6, 2_200), [elsewhere("b")]);
+        assert_eq!(news(15, 6, 2_300), []);
+        assert_eq!(news(20, 6, 900), [], "it has gone");
+        assert_eq!(news(25, 7, 2_000), []);
+        assert_eq!(news(30, 7, 2_100), []);
+        assert_eq!(news(40, 7, 2_200), [elsewhere("b")]);
     }
 }

@@ -7,12 +7,14 @@ use crate::storage::Nodes;
 
 const TTL: Duration = Duration::from_secs(10);
 
+type Outcome = Result<Arc<Logic>, StartError>;
+
 /// A server that starts over a store, at routes; and the others that the store has leases of.
 struct Starting {
     pool: LocalPool,
     clock: Arc<TestClock>,
     store: Arc<MemoryStore>,
-    outcome: Arc<Mutex<Option<Result<Arc<Logic>, StartError>>>>,
+    outcome: Arc<Mutex<Option<Outcome>>>,
 }
 
 impl Starting {

@@ -21,6 +21,8 @@ const ABREAST: usize = 1_000;
 /// A change through one server is seen by all of them when it is answered, if Redis takes part. If Redis could not be reached for the change, or lost what it knew
 /// just then, others see it when their answers end: [`ttl`](Self::ttl) after they were kept,
 /// which is at most one call of the blocklist after they were read. While Redis is away the blocklist itself answers.
+///
+/// Caches of two blocklists need different prefixes, or databases of Redis with different numbers.
 pub struct CachedBlocklist {
     list: Arc<dyn Blocklist>,
     cache: Cache,

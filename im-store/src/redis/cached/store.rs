@@ -26,6 +26,9 @@ const FILLING: usize = 64;
 /// It answers as the store below would. Each answer out of Redis is proven by the heads of timelines, which that store is asked for: a look-up by key, where the answer
 /// itself is rows. Everything else goes to the store below, and all of it does while Redis is away.
 ///
+/// What is kept is the store's alone. Caches of two stores need different prefixes, or databases of Redis with different
+/// numbers: else one answers with the other's messages.
+///
 /// Needs a tokio runtime with time enabled.
 pub struct CachedStore {
     store: Arc<dyn Store>,
