@@ -25,7 +25,7 @@ number_id! {
     MsgId(i64)
 }
 number_id! {
-    /// One link, unique in the whole system and never used again.
+    /// One link, unique in the whole system and never used again. Its order says nothing.
     ConnId(i64)
 }
 number_id! {

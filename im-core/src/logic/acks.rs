@@ -98,6 +98,11 @@ impl AckBook {
         }
     }
 
+    /// Cursors that are to be stored.
+    fn waiting(&self) -> usize {
+        self.dirty.len()
+    }
+
     /// Whether nothing of any device's single acknowledgements is left.
     #[cfg(test)]
     pub(super) fn is_forgotten(&self) -> bool {
@@ -260,6 +265,20 @@ impl Logic {
                 }
                 Ok(()) => self.delivered(&ack.uid, ack.version),
             }
+        }
+    }
+}
+
+impl Logic {
+    /// Stores the cursors that moved, for the last time.
+    pub(super) async fn flush_last_acks(&self) {
+        self.flush_acks().await;
+        let lost = lock(&self.acks).waiting();
+        if lost > 0 {
+            tracing::warn!(
+                lost,
+                "the store does not take the last acknowledgements; devices are hinted again"
+            );
         }
     }
 }

@@ -117,7 +117,7 @@ impl Reader {
 /// The msgid and the key are fixed here, before the first try. Without a msgid the send keeps its place in the order and fails.
 fn submission(logic: &Logic, request: &Request, draft: Draft, now: Timestamp) -> Submission {
     let link = request.caller.conn;
-    let Ok(msgid) = logic.ids.next(now) else {
+    let Ok(msgid) = logic.lease.next_message(now) else {
         return Submission::Failed { link, to: Target::User(draft.to), key: draft.key };
     };
     let from = request.caller.uid.clone();

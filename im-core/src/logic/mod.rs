@@ -16,6 +16,7 @@ mod fan_out;
 pub mod group_commit;
 mod maintenance;
 mod missed;
+mod node_lease;
 mod nudge;
 mod policy;
 mod pull;
@@ -45,11 +46,11 @@ pub use self::policy::Policy;
 pub use self::start::StartError;
 use crate::delivery::Deliveries;
 use crate::fanout::Stored;
-use crate::id::{ConnId, IdsExhausted, MsgIds, NodeId, StoreEpoch};
+use crate::id::{ConnId, IdsExhausted, NodeId, StoreEpoch};
 use crate::ports::{Authenticator, Clock, Command, RoomPolicy, WakeUp};
 use crate::router::{Bus, Delivery, Routes};
 use crate::session::{Ack, Caller, Reply, Request};
-use crate::storage::{Blocklist, NodeLease, Store};
+use crate::storage::{Blocklist, Store};
 
 /// What a server is made of.
 #[derive(Clone)]
@@ -96,10 +97,9 @@ impl Turn {
 pub struct Logic {
     ports: Ports,
     policy: Policy,
-    ids: MsgIds,
     /// This server's, among those that share its store.
     name: String,
-    lease: Mutex<NodeLease>,
+    lease: node_lease::OwnLease,
     /// The store's, when this server started.
     epoch: StoreEpoch,
     commit: GroupCommit,
@@ -170,9 +170,8 @@ impl Logic {
             );
             writer = Some(write.boxed());
             Self {
-                ids: MsgIds::new(lease.node, lease.from, lease.until),
                 name: holder.to_owned(),
-                lease: Mutex::new(lease),
+                lease: node_lease::OwnLease::new(lease),
                 epoch,
                 commit,
                 acks: Mutex::default(),
@@ -207,7 +206,7 @@ impl Logic {
 
     /// The node whose number is in all ids made here.
     pub fn node(&self) -> NodeId {
-        self.ids.node()
+        self.lease.node()
     }
 
     /// What the server is made of.
@@ -215,12 +214,16 @@ impl Logic {
         &self.ports
     }
 
-    /// An id for a new link.
+    /// An id for a new link. It needs no renewal of the node's lease, so that clients log in and read while the store takes no writes.
+    ///
+    /// Ids of links do not follow the clock. They lie inside the lease, as those of messages do, and count on from its start: 2,048 for
+    /// each millisecond of it. The lease that a server starts with is enough for 20 million links, and every second of
+    /// service adds two million.
     ///
     /// # Errors
-    /// [`IdsExhausted`] while the node's lease cannot be renewed.
+    /// [`IdsExhausted`] when the server has stopped, or those are used up.
     pub fn next_conn(&self) -> Result<ConnId, IdsExhausted> {
-        Ok(ConnId(self.ids.next(self.ports.clock.now())?.0))
+        self.lease.next_link()
     }
 
     /// Serves a turn. What it sends is queued for the store before this returns, so that turns keep their order if this is called in their

@@ -64,7 +64,7 @@ impl Logic {
     pub(super) async fn try_to_renew_routes(&self) -> Result<(), RouteError> {
         let asked = self.ports.clock.tick();
         let ttl = self.policy.route_lease;
-        let life = lock(&self.lease).epoch;
+        let life = self.lease.life();
         let renewal = self.ports.routes.renew(self.node(), life, ttl);
         let deadline = self.ports.clock.sleep_until(asked + ttl.min(self.policy.node_lease) / RENEWALS);
         let outcome = match select(renewal, deadline).await {
@@ -77,7 +77,7 @@ impl Logic {
 
     /// Gives the lease back: whatever routes a link has left are void at once. They are anyhow when the lease ends.
     async fn release_routes(&self) {
-        let life = lock(&self.lease).epoch;
+        let life = self.lease.life();
         let released = self.ports.routes.release(self.node(), life);
         let at = self.ports.clock.tick() + self.policy.route_lease / RENEWALS;
         if let Either::Left((Err(failure), _)) = select(released, self.ports.clock.sleep_until(at)).await {

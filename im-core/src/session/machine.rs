@@ -405,7 +405,13 @@ impl Session {
             return;
         }
         match &self.state {
-            State::Connected | State::Authenticating(_) => self.close(CloseReason::AuthDeadline, effects),
+            State::Connected => self.close(CloseReason::AuthDeadline, effects),
+            State::Authenticating(pending) => {
+                let code = ErrorCode::Unavailable;
+                let body = frame::auth_refused(code, code.to_string());
+                effects.push(Effect::Write(frame::reply(&pending.ticket, body)));
+                self.close(CloseReason::AuthDeadline, effects);
+            }
             State::Ready(ready) if ready.token_ends.is_some_and(|ends| ends <= now) => {
                 self.on_kick(now, KickReason::TokenEnded, None, effects);
             }

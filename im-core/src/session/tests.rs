@@ -393,6 +393,18 @@ fn a_link_that_does_not_authenticate_in_time_closes() {
 }
 
 #[test]
+fn a_login_that_is_not_answered_in_time_is_told_to_try_again() {
+    let mut link = Link::new();
+    link.frame(CmdId::AUTH, 1, AuthRequest { uid: "alice".into(), ..AuthRequest::default() });
+    let effects = link.after(Duration::from_secs(10));
+    let [Effect::Write(answer), Effect::Close(CloseReason::AuthDeadline)] = &effects[..] else {
+        panic!("{effects:?}")
+    };
+    let answer = AuthResponse::decode(answer.body.clone()).unwrap();
+    assert_eq!((answer.status, answer.err_code), (-1, ErrorCode::Unavailable.code()));
+}
+
+#[test]
 fn an_idle_link_closes_after_the_limit_that_its_heartbeat_gives() {
     let mut link = Link::new();
     link.log_in(AuthRequest { heartbeat_seconds: 60, ..AuthRequest::default() }, granted());

@@ -13,7 +13,7 @@ pub(crate) enum Refusal {
     /// The address has [`GateLimits::max_connections_per_address`] links.
     #[error("too many links from one address")]
     Address,
-    /// The node's id lease has run out; it is renewed in the background.
+    /// The server has stopped, or has used up the ids for links of its node's lease: see [`Logic::next_conn`](im_core::logic::Logic::next_conn).
     #[error("no ids for new links now")]
     NoIds,
 }

@@ -159,7 +159,7 @@ fn say(
         content: body.content,
     };
     may_say(logic, &word)?;
-    let msgid = logic.ids.next(now).map_err(|_| ErrorCode::Unavailable)?;
+    let msgid = logic.lease.next_message(now).map_err(|_| ErrorCode::Unavailable)?;
     let (members, nodes) = {
         let rooms = lock(&logic.rooms);
         (rooms.members(&word.room), rooms.nodes(&word.room).collect::<Vec<_>>())

@@ -27,7 +27,9 @@ pub(super) use crate::message::TimelineId;
 pub(super) use crate::ports::{AuthError, Credentials, Identity, OpenRooms, WakeUpError};
 pub(super) use crate::router::{Parcel, Subscription};
 pub(super) use crate::session::{Acked, KickReason, Login, Ticket, Verdict};
-pub(super) use crate::storage::{Cursors, Page, Placed, Post, Read, StoreError, Timelines};
+pub(super) use crate::storage::{
+    CursorAck, Cursors, NodeLease, Nodes, Page, Placed, Post, Read, StoreError, Timelines,
+};
 pub(super) use crate::testing::StoreLayer;
 pub(super) use crate::time::{Tick, Timestamp};
 
@@ -100,11 +102,23 @@ impl WakeUp for Woken {
 pub(super) struct Failing {
     pub(super) store: MemoryStore,
     pub(super) next: Mutex<Vec<bool>>,
+    /// No write is taken, as on a full disk.
+    pub(super) read_only: AtomicBool,
     /// Cursors are looked up for ever while something is in here.
     pub(super) hangs: Mutex<Vec<()>>,
     pub(super) batches: Mutex<Vec<usize>>,
     /// What the readers needed to see.
     pub(super) leasts: Mutex<Vec<Option<Version>>>,
+}
+
+impl Failing {
+    fn is_read_only(&self) -> bool {
+        self.read_only.load(Ordering::Relaxed)
+    }
+}
+
+fn unavailable() -> StoreError {
+    StoreError::new(crate::storage::StoreErrorKind::Unavailable, "a write")
 }
 
 #[async_trait]
@@ -115,11 +129,27 @@ impl StoreLayer for Failing {
     async fn append(&self, posts: Vec<Post>) -> Vec<Result<Placed, StoreError>> {
         lock(&self.batches).push(posts.len());
         let fails = lock(&self.next).pop().unwrap_or(false);
-        if fails {
-            let failure = StoreError::new(crate::storage::StoreErrorKind::Unavailable, "append");
-            return vec![Err(failure); posts.len()];
+        if fails || self.is_read_only() {
+            return vec![Err(unavailable()); posts.len()];
         }
         self.store.append(posts).await
+    }
+    async fn ack(&self, acks: Vec<CursorAck>) -> Vec<Result<(), StoreError>> {
+        if self.is_read_only() {
+            return vec![Err(unavailable()); acks.len()];
+        }
+        self.store.ack(acks).await
+    }
+    async fn renew_node(
+        &self,
+        lease: &NodeLease,
+        now: Timestamp,
+        ttl: Duration,
+    ) -> Result<NodeLease, StoreError> {
+        if self.is_read_only() {
+            return Err(unavailable());
+        }
+        self.store.renew_node(lease, now, ttl).await
     }
     async fn read(&self, reads: Vec<Read>) -> Vec<Result<Page, StoreError>> {
         lock(&self.leasts).extend(reads.iter().map(|read| read.least));

@@ -1,6 +1,5 @@
 use super::bench::*;
 use crate::id::MsgIds;
-use crate::storage::Nodes;
 
 #[test]
 fn an_unacknowledged_message_is_hinted_and_then_the_vendor_is_asked() {
@@ -128,4 +127,49 @@ fn a_server_that_stood_still_for_longer_than_its_leases_goes_on() {
     assert_eq!(bench.carried(), [(bob.conn, Ok(1))]);
     bench.log_in("carol");
     assert!(!bench.logic.is_superseded());
+}
+
+#[test]
+fn while_the_store_takes_no_writes_clients_log_in_and_read_and_their_acks_wait() {
+    let mut bench = Bench::new();
+    let alice = bench.log_in("alice");
+    bench.ask::<C2cResponse>(send(&alice, 1, "bob", "k", "x"));
+    bench.store.read_only.store(true, Ordering::Relaxed);
+    bench.pass(Duration::from_secs(60));
+    assert_eq!(bench.refused(send(&alice, 2, "bob", "l", "y")), ErrorCode::Unavailable.code());
+    let bob = bench.log_in("bob");
+    assert_ne!(bob.conn, alice.conn);
+    let page: PullResponse = bench.ask(pull(&bob, 0, 10));
+    assert_eq!(contents(&page), [(1, "x")]);
+    let own = TimelineId::User(bob.uid.clone());
+    bench.acks(vec![Ack { caller: bob, of: Acked::UpTo(own, Version(1)) }]);
+    bench.pass(Duration::from_secs(60));
+    assert_eq!(bench.cursor("bob"), None);
+    bench.store.read_only.store(false, Ordering::Relaxed);
+    bench.pass(Duration::from_secs(2));
+    assert_eq!(bench.cursor("bob"), Some(1));
+    let response: C2cResponse = bench.ask(send(&alice, 3, "bob", "l", "y"));
+    assert_eq!(response.err_code, 0);
+    assert!(!bench.logic.is_superseded());
+}
+
+#[test]
+fn a_server_whose_number_another_one_takes_meanwhile_shares_no_id_with_it_and_stops() {
+    let mut bench = Bench::new();
+    let alice = bench.log_in("alice");
+    bench.store.read_only.store(true, Ordering::Relaxed);
+    bench.pass(Duration::from_secs(60));
+    // The store takes writes again, and the other server comes first.
+    bench.store.read_only.store(false, Ordering::Relaxed);
+    let now = bench.logic.ports().clock.now();
+    let other = Nodes::lease_node(&*bench.store, "other", now, Duration::from_secs(10));
+    let other = other.now_or_never().unwrap().unwrap();
+    assert_eq!(other.node, bench.logic.node());
+    let theirs = MsgIds::new(other.node, other.from, other.until).next(Timestamp(0)).unwrap();
+    let late: Vec<ConnId> = (0..10_000).map(|_| bench.logic.next_conn().unwrap()).collect();
+    assert!(late.iter().all(|conn| conn.0 < theirs.0), "{:?} and {theirs}", late.last());
+    assert_eq!(bench.refused(send(&alice, 1, "bob", "k", "x")), ErrorCode::Unavailable.code());
+    bench.pass(Duration::from_secs(2));
+    assert!(bench.logic.is_superseded());
+    assert!(bench.logic.next_conn().is_err());
 }
