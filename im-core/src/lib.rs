@@ -16,6 +16,7 @@
 //! | [`router`] | [`Routes`](router::Routes) and [`Bus`](router::Bus): where users are, and how to reach their gates |
 //! | [`ports`] | the outside world: authenticator, clock, wake-up, room policy, locks, commands of your own |
 //! | [`logic`] | the use-cases, one file each |
+//! | [`rate_limited_log`] | log lines that a flood must not multiply |
 //! | [`memory`] | reference adapters, for one process and for tests |
 #![cfg_attr(feature = "testing", doc = "| [`testing`] | conformance suites, the simulated cluster |")]
 //!
@@ -69,6 +70,7 @@ pub mod memory;
 pub mod message;
 mod pieces;
 pub mod ports;
+pub mod rate_limited_log;
 pub mod router;
 pub mod session;
 pub mod storage;

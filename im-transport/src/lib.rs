@@ -66,7 +66,7 @@ and are decoded where they are; frames go out in one vectored write a wake-up. [
 # What it tells
 
 Everything that an operator should know goes to [`tracing`](https://docs.rs/tracing): `warn` and `error` for what somebody has to look at (a user
-centre, a store or a bus that fails, each with its cause), `info` for links that were cut, `debug` for how each link ended. Install a subscriber to
+centre, a store or a bus that fails, each with its cause), `info` for who came and went, from where and why, in so many lines a second ([`gate`] says how many), `debug` for all of them. Install a subscriber to
 see it. Nothing is counted yet but [`Server::connections`].
 
 With `tracing_subscriber::fmt()`, say `.log_internal_errors(false)`. By default it complains on standard error of each line that

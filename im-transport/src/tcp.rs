@@ -9,7 +9,6 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{self, Handle};
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 use crate::gate::{Gate, Refusal};
 
@@ -18,9 +17,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(5);
 
 /// The longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-
-/// Refused connections are logged at most this often.
-const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// Accepts on a thread of its own until the future is dropped, which closes the listener; what was accepted is the gate's and lives on.
 ///
@@ -70,13 +66,12 @@ impl Drop for Acceptor {
 
 async fn accept_all(listener: TcpListener, gate: Arc<Gate>, home: Handle) {
     let mut pause = FIRST_PAUSE;
-    let mut refusals = Refusals::default();
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 pause = FIRST_PAUSE;
                 if let Err(why) = welcome(&gate, &home, stream, peer) {
-                    refusals.log(peer, why);
+                    gate.turned_away(peer, why);
                 }
             }
             Err(failure) if concerns_one(&failure) => {}
@@ -95,7 +90,7 @@ fn welcome(gate: &Gate, home: &Handle, stream: TcpStream, peer: SocketAddr) -> R
     }
     let permit = gate.admit(peer.ip())?;
     match bring(home, stream) {
-        Ok(stream) => gate.add(Box::new(stream), permit),
+        Ok(stream) => gate.add(Box::new(stream), peer, permit),
         Err(failure) => {
             tracing::debug!(%peer, error = &failure as &dyn std::error::Error, "a connection was lost as it came");
             Ok(())
@@ -108,23 +103,6 @@ fn bring(home: &Handle, stream: TcpStream) -> io::Result<TcpStream> {
     let stream = stream.into_std()?;
     let _inside = home.enter();
     TcpStream::from_std(stream)
-}
-
-/// Connections that were not taken since the log last said so: a flood of them must not become a flood of lines.
-#[derive(Default)]
-struct Refusals {
-    count: u64,
-    logged: Option<Instant>,
-}
-
-impl Refusals {
-    fn log(&mut self, peer: SocketAddr, why: Refusal) {
-        self.count += 1;
-        if self.logged.is_none_or(|logged| logged.elapsed() >= LOG_EVERY) {
-            tracing::warn!(last = %peer, %why, count = self.count, "refused connections");
-            *self = Self { count: 0, logged: Some(Instant::now()) };
-        }
-    }
 }
 
 /// Whether the error is that of the connection that was to be accepted, not of the listener.

@@ -60,7 +60,11 @@ impl Watch {
         let mut byte = || bytes.next().unwrap_or(0);
         match choice % 16 {
             0 => Input::Verdict(Verdict::Granted(granted(byte()))),
-            1 => Input::Verdict(Verdict::Refused { code: ErrorCode::RefusedToken, message: String::new() }),
+            1 => Input::Verdict(Verdict::Refused {
+                code: ErrorCode::RefusedToken,
+                message: String::new(),
+                cause: "none".into(),
+            }),
             2 if !self.requests.is_empty() => {
                 let request = self.requests.swap_remove(usize::from(byte()) % self.requests.len());
                 Input::Reply(request.reply(Bytes::new()))

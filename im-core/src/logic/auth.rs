@@ -43,7 +43,6 @@ impl Logic {
         match outcome {
             Ok(granted) => Verdict::Granted(granted),
             Err(failure) => {
-                self.tell(&failure);
                 self.withdraw(&login.caller).await;
                 refusal(failure)
             }
@@ -121,13 +120,6 @@ impl Logic {
         Ok(heads.into_iter().next().unwrap_or_default())
     }
 
-    fn tell(&self, failure: &Failure) {
-        let Failure::Unavailable(reason) = failure else { return };
-        if let Some(others) = self.failed_logins.due(self.ports.clock.tick()) {
-            tracing::warn!(reason, others, "a login fails for now");
-        }
-    }
-
     /// Takes back what a failed login may have registered. That this fails, too, has the login's reason, which is told.
     async fn withdraw(&self, caller: &Caller) {
         let _ = self.ports.routes.remove(vec![(caller.uid.clone(), caller.conn)]).await;
@@ -149,7 +141,7 @@ impl Logic {
 
     async fn remove(&self, links: Vec<(Uid, ConnId)>) {
         let Err(failure) = self.ports.routes.remove(links).await else { return };
-        if let Some(others) = self.left_routes.due(self.ports.clock.tick()) {
+        if let Some(others) = self.left_routes.admit(self.ports.clock.tick()) {
             tracing::warn!(
                 error = &failure as &dyn std::error::Error,
                 others,
@@ -199,10 +191,13 @@ fn refusal(failure: Failure) -> Verdict {
         Failure::Refused(why) => Verdict::Refused {
             code: ErrorCode::RefusedToken,
             message: format!("{}: {why}", ErrorCode::RefusedToken),
+            cause: why.into(),
         },
-        Failure::Unavailable(_) => {
-            Verdict::Refused { code: ErrorCode::Unavailable, message: ErrorCode::Unavailable.to_string() }
-        }
+        Failure::Unavailable(cause) => Verdict::Refused {
+            code: ErrorCode::Unavailable,
+            message: ErrorCode::Unavailable.to_string(),
+            cause: cause.into(),
+        },
     }
 }
 

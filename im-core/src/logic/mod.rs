@@ -23,7 +23,6 @@ mod pull;
 mod reply;
 mod room;
 mod route_lease;
-mod seldom;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -48,6 +47,7 @@ use crate::delivery::Deliveries;
 use crate::fanout::Stored;
 use crate::id::{ConnId, IdsExhausted, NodeId, StoreEpoch};
 use crate::ports::{Authenticator, Clock, Command, RoomPolicy, WakeUp};
+use crate::rate_limited_log::RateLimitedLog;
 use crate::router::{Bus, Delivery, Routes};
 use crate::session::{Ack, Caller, Reply, Request};
 use crate::storage::{Blocklist, Store};
@@ -112,10 +112,9 @@ pub struct Logic {
     room_queue: mpsc::UnboundedSender<Vec<Delivery>>,
     /// Bytes of what was said in rooms and waits for the bus.
     room_bytes: AtomicUsize,
-    failed_logins: seldom::Seldom,
-    left_routes: seldom::Seldom,
-    lost_pushes: seldom::Seldom,
-    late_nudges: seldom::Seldom,
+    left_routes: RateLimitedLog,
+    lost_pushes: RateLimitedLog,
+    late_nudges: RateLimitedLog,
     route_lease: route_lease::RouteLease,
     stop: Mutex<Option<oneshot::Sender<()>>>,
     superseded: AtomicBool,
@@ -181,10 +180,9 @@ impl Logic {
                 rooms: Mutex::default(),
                 room_queue,
                 room_bytes: AtomicUsize::new(0),
-                failed_logins: seldom::Seldom::default(),
-                left_routes: seldom::Seldom::default(),
-                lost_pushes: seldom::Seldom::default(),
-                late_nudges: seldom::Seldom::default(),
+                left_routes: RateLimitedLog::default(),
+                lost_pushes: RateLimitedLog::default(),
+                late_nudges: RateLimitedLog::default(),
                 route_lease: route_lease::RouteLease::new(ports.clock.tick() + policy.route_lease),
                 stop: Mutex::new(Some(stop)),
                 superseded: AtomicBool::new(false),

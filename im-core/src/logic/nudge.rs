@@ -63,7 +63,7 @@ impl Logic {
 
     async fn nudge_all(&self, due: &[Due]) {
         let Err(failure) = self.try_to_nudge(due).await else { return };
-        if let Some(others) = self.late_nudges.due(self.ports.clock.tick()) {
+        if let Some(others) = self.late_nudges.admit(self.ports.clock.tick()) {
             let error: &(dyn std::error::Error + 'static) = &failure;
             tracing::warn!(error, others, "unacknowledged messages are looked at again later");
         }

@@ -12,9 +12,7 @@ use super::{
     Ack, Acked, Caller, CloseReason, Effect, Granted, Input, KickReason, Login, NOOP_VERSION, Push, Reply,
     Request, SessionLimits, Ticket, Verdict, frame,
 };
-use crate::id::{
-    ConnId, DeviceId, DeviceType, GroupId, IdError, LoginEpoch, MsgId, NodeId, RoomId, Uid, Version,
-};
+use crate::id::{ConnId, DeviceId, DeviceType, GroupId, LoginEpoch, MsgId, NodeId, RoomId, Uid, Version};
 use crate::message::TimelineId;
 use crate::ports::Credentials;
 use crate::router::Route;
@@ -210,15 +208,15 @@ impl Session {
 
     fn on_auth(&mut self, frame: &Frame, effects: &mut Vec<Effect>) {
         let ticket = ticket(frame);
-        let login = match AuthRequest::decode(frame.body.clone()) {
-            Ok(request) => credentials(&request).map(|credentials| (request, credentials)),
-            Err(_) => Err((ErrorCode::UndecodableBody, ErrorCode::UndecodableBody.to_string())),
-        };
-        let (request, credentials) = match login {
+        let (request, credentials) = match login(frame) {
             Ok(login) => login,
-            Err((code, message)) => {
+            Err((code, why)) => {
+                let message = match why {
+                    CloseReason::InvalidAuth(..) => why.to_string(),
+                    _ => code.to_string(),
+                };
                 effects.push(Effect::Write(frame::reply(&ticket, frame::auth_refused(code, message))));
-                return self.close(CloseReason::Refused, effects);
+                return self.close(why, effects);
             }
         };
         self.idle = self.limits.idle_for(request.heartbeat_seconds);
@@ -242,7 +240,7 @@ impl Session {
         };
         match verdict {
             Verdict::Granted(granted) => self.admit(now, *pending, &granted, effects),
-            Verdict::Refused { code, message } => {
+            Verdict::Refused { code, message, .. } => {
                 let body = frame::auth_refused(code, message);
                 effects.push(Effect::Write(frame::reply(&pending.ticket, body)));
                 effects.push(Effect::Close(CloseReason::Refused));
@@ -463,13 +461,16 @@ fn ticket(frame: &Frame) -> Ticket {
     Ticket { cmd: frame.cmd, seq: frame.seq, client_version: frame.client_version, weight }
 }
 
-/// What the client shows, or why nobody can be that.
-fn credentials(request: &AuthRequest) -> Result<Credentials, (ErrorCode, String)> {
-    let refuse = |field: &str, why: IdError| (ErrorCode::RefusedToken, format!("{field}: {why}"));
-    Ok(Credentials {
+/// What the client asks for and shows, or why nobody can be that.
+fn login(frame: &Frame) -> Result<(AuthRequest, Credentials), (ErrorCode, CloseReason)> {
+    let request = AuthRequest::decode(frame.body.clone())
+        .map_err(|_| (ErrorCode::UndecodableBody, CloseReason::UndecodableAuth))?;
+    let refuse = |field, why| (ErrorCode::RefusedToken, CloseReason::InvalidAuth(field, why));
+    let credentials = Credentials {
         uid: Uid::new(&request.uid).map_err(|why| refuse("uid", why))?,
         token: request.token.clone(),
         device: DeviceId::new(&request.device_id).map_err(|why| refuse("device_id", why))?,
         device_type: DeviceType(request.device_type),
-    })
+    };
+    Ok((request, credentials))
 }

@@ -19,6 +19,8 @@ mod rooms;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +29,9 @@ use im_proto::v1::ErrorResponse;
 use im_proto::{CmdId, ErrorCode, Frame, OutFrame, Seq, Suffix};
 use prost::Message as _;
 
-use crate::id::{ConnId, DeviceId, DeviceType, LoginEpoch, MsgId, NodeId, RoomId, StoreEpoch, Uid, Version};
+use crate::id::{
+    ConnId, DeviceId, DeviceType, IdError, LoginEpoch, MsgId, NodeId, RoomId, StoreEpoch, Uid, Version,
+};
 use crate::message::TimelineId;
 use crate::ports::Credentials;
 use crate::time::Timestamp;
@@ -107,6 +111,8 @@ pub enum Verdict {
         code: ErrorCode,
         /// Words for a person.
         message: String,
+        /// Words for the server's log: what a client need not know, but nothing that must be kept secret.
+        cause: Cow<'static, str>,
     },
 }
 
@@ -254,6 +260,17 @@ impl KickReason {
     }
 }
 
+impl fmt::Display for KickReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LoggedInElsewhere => "logged in elsewhere",
+            Self::Administrator => "removed by an administrator",
+            Self::TokenEnded => "the token has ended",
+            Self::GoingAway => "sent to another server",
+        })
+    }
+}
+
 /// Why a link closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -278,6 +295,12 @@ pub enum CloseReason {
     /// No auth within [`SessionLimits::auth_deadline`].
     #[error("no auth in time")]
     AuthDeadline,
+    /// An auth that does not decode.
+    #[error("an auth that does not decode")]
+    UndecodableAuth,
+    /// An auth with a user or a device that there cannot be: the field, and why not.
+    #[error("{0}: {1}")]
+    InvalidAuth(&'static str, IdError),
     /// The auth was refused.
     #[error("auth refused")]
     Refused,
@@ -288,7 +311,7 @@ pub enum CloseReason {
     #[error("logged out")]
     LoggedOut,
     /// The client was kicked.
-    #[error("kicked: {0:?}")]
+    #[error("kicked: {0}")]
     Kicked(KickReason),
     /// The peer closed the link or it broke.
     #[error("the peer is gone")]

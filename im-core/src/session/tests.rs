@@ -138,7 +138,8 @@ fn an_auth_through_the_identify_number_is_answered_with_it() {
 fn a_refused_auth_is_answered_and_then_the_link_closes() {
     let mut link = Link::new();
     link.frame(CmdId::AUTH, 3, AuthRequest { uid: "alice".into(), ..AuthRequest::default() });
-    let verdict = Verdict::Refused { code: ErrorCode::RefusedToken, message: "no".into() };
+    let verdict =
+        Verdict::Refused { code: ErrorCode::RefusedToken, message: "no".into(), cause: "forged".into() };
     let effects = link.handle(Input::Verdict(verdict));
     let response = AuthResponse { status: -1, err_code: 2, err_msg: "no".into(), ..AuthResponse::default() };
     assert_eq!(effects, [written(CmdId::AUTH, 3, response), Effect::Close(CloseReason::Refused)]);
@@ -162,7 +163,8 @@ fn an_auth_that_cannot_be_anybodys_is_refused_with_the_reason() {
         let effects = Link::new().frame(CmdId::AUTH, 3, request);
         let response =
             AuthResponse { status: -1, err_code: 2, err_msg: why.into(), ..AuthResponse::default() };
-        assert_eq!(effects, [written(CmdId::AUTH, 3, response), Effect::Close(CloseReason::Refused)]);
+        let [answer, Effect::Close(reason)] = &effects[..] else { panic!("{effects:?}") };
+        assert_eq!((answer, reason.to_string()), (&written(CmdId::AUTH, 3, response), why.to_owned()));
     }
 }
 
@@ -172,7 +174,7 @@ fn an_auth_that_does_not_decode_is_answered_and_closes() {
     let body = Bytes::from_static(&[0xff]);
     let effects =
         link.handle(Input::Frame(Frame { client_version: VERSION, cmd: CmdId::AUTH, seq: Seq(3), body }));
-    let [Effect::Write(frame), Effect::Close(CloseReason::Refused)] = &effects[..] else {
+    let [Effect::Write(frame), Effect::Close(CloseReason::UndecodableAuth)] = &effects[..] else {
         panic!("{effects:?}")
     };
     assert_eq!(AuthResponse::decode(frame.body.clone()).unwrap().err_code, 1);

@@ -7,9 +7,10 @@ use bytes::BytesMut;
 use im_core::logic::Turn;
 use im_core::session::{CloseReason, Effect, Input, Login, Session};
 use im_core::time::Tick;
-use im_proto::{Decoder, Limits, OutFrame};
+use im_proto::{Decoder, ErrorCode, Limits, OutFrame};
 
 use super::GateLimits;
+use super::access::{AccessLog, End, Guest};
 use super::admission::Permit;
 use super::in_flight::{InFlight, Weight, is_page};
 use super::mailbox::NewLink;
@@ -36,6 +37,7 @@ pub(super) struct Work {
     pub(super) limits: Arc<GateLimits>,
     /// Which links are in which rooms.
     pub(super) rooms: RoomLists,
+    access: Arc<AccessLog>,
     in_flight: InFlight,
     /// The length of all links' rests.
     rests: usize,
@@ -47,7 +49,7 @@ pub(super) struct Work {
 }
 
 impl Work {
-    pub(super) fn new(limits: Arc<GateLimits>, rooms: RoomLists) -> Self {
+    pub(super) fn new(limits: Arc<GateLimits>, rooms: RoomLists, access: Arc<AccessLog>) -> Self {
         Self {
             turn: Turn::default(),
             logins: Vec::new(),
@@ -55,6 +57,7 @@ impl Work {
             after_auth: Decoder::new(Limits::new(limits.max_frame)),
             limits,
             rooms,
+            access,
             in_flight: InFlight::default(),
             rests: 0,
             effects: Vec::new(),
@@ -93,9 +96,15 @@ pub(super) enum Cut {
     /// Nothing was written for [`GateLimits::write_stall`].
     #[error("slow reader: takes nothing")]
     WriteStall,
-    /// The stream ended or broke.
-    #[error("the peer is gone")]
+    /// The stream ended.
+    #[error("the client closed the connection")]
     Gone,
+    /// The stream broke.
+    #[error("the connection broke")]
+    Broken,
+    /// The server ended with the link still there.
+    #[error("the server stopped")]
+    Stopped,
 }
 
 /// How a link ends.
@@ -132,6 +141,7 @@ pub(super) struct Link {
     pub(super) touched: bool,
     /// On the shard's list of those that wait until its requests are answered.
     pub(super) starved: bool,
+    guest: Guest,
     _permit: Permit,
 }
 
@@ -152,6 +162,7 @@ impl Link {
             timer: None,
             touched: false,
             starved: false,
+            guest: Guest::new(new.address, new.conn),
             _permit: new.permit,
         }
     }
@@ -186,7 +197,10 @@ impl Link {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Write(frame) => self.queue(now, frame, work),
-                Effect::Login(login) => work.logins.push(login),
+                Effect::Login(login) => {
+                    self.guest.claims(login.caller.clone());
+                    work.logins.push(login);
+                }
                 Effect::Request(request) => {
                     self.awaits_page |= work.in_flight.request(&request, work.limits.page_weight);
                     work.turn.requests.push(request);
@@ -201,18 +215,28 @@ impl Link {
                     work.rooms.end(self.wake.link());
                     work.turn.leaves.push(caller);
                 }
-                Effect::Close(reason) => self.close(now, reason, &work.limits),
+                Effect::Close(reason) => self.close(now, reason, work),
             }
         }
         work.effects = effects;
     }
 
-    fn close(&mut self, now: Tick, reason: CloseReason, limits: &GateLimits) {
+    fn close(&mut self, now: Tick, reason: CloseReason, work: &Work) {
         if matches!(self.ending, Ending::Over) {
             return;
         }
-        tracing::debug!(conn = %self.session.conn(), %reason, "closes");
-        self.ending = Ending::Lingering { until: now + limits.linger, shut: false };
+        work.access.ended(now, &self.guest, End::Closed(reason));
+        self.ending = Ending::Lingering { until: now + work.limits.linger, shut: false };
+    }
+
+    /// The client was let in.
+    pub(super) fn logged_in(&mut self, now: Tick, work: &Work) {
+        work.access.logged_in(now, &mut self.guest);
+    }
+
+    /// The client is not let in.
+    pub(super) fn refused(&self, now: Tick, code: ErrorCode, cause: &str, work: &Work) {
+        work.access.refused(now, &self.guest, code, cause);
     }
 
     /// Ends the link without another byte.
@@ -220,9 +244,8 @@ impl Link {
         if matches!(self.ending, Ending::Over) {
             return;
         }
-        match why {
-            Cut::Gone => tracing::debug!(conn = %self.session.conn(), %why, "is cut"),
-            _ => tracing::info!(conn = %self.session.conn(), %why, "is cut"),
+        if matches!(self.ending, Ending::Open) {
+            work.access.ended(now, &self.guest, End::Cut(why));
         }
         self.ending = Ending::Over;
         self.outbox = None;
@@ -283,8 +306,12 @@ impl Link {
                     self.unread = false;
                     break;
                 }
-                Poll::Ready(Err(_)) | Poll::Ready(Ok(0)) => {
+                Poll::Ready(Ok(0)) => {
                     self.cut(now, Cut::Gone, work);
+                    break;
+                }
+                Poll::Ready(Err(_)) => {
+                    self.cut(now, Cut::Broken, work);
                     break;
                 }
                 Poll::Ready(Ok(count)) => share.bytes = share.bytes.saturating_sub(count),
@@ -375,7 +402,7 @@ impl Link {
         }
         match outcome {
             Poll::Ready(Ok(())) => work.spares.put(self.outbox.take()),
-            Poll::Ready(Err(_)) => self.cut(now, Cut::Gone, work),
+            Poll::Ready(Err(_)) => self.cut(now, Cut::Broken, work),
             Poll::Pending if self.progress + work.limits.write_stall <= now => {
                 self.cut(now, Cut::WriteStall, work);
             }

@@ -1,4 +1,5 @@
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ const OVERHEAD: usize = 128;
 pub(crate) struct NewLink {
     pub(crate) conn: ConnId,
     pub(crate) stream: BoxStream,
+    pub(crate) address: SocketAddr,
     pub(crate) permit: Permit,
 }
 

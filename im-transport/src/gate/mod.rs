@@ -43,11 +43,18 @@
 //! A link that is closed, not cut, gets [`linger`](GateLimits::linger) to take what was queued. Then its writing half is ended and it
 //! is read, unseen, until the peer closes too, for a socket closed with bytes unread would be reset under the last frames.
 //!
+//! # Who came and went
+//!
+//! Each login and its end are a line of the log at `info`, with user, device, address and link; so is each login that is refused, with its cause, and each
+//! link that ends without one. Of logins and ends 20 a second are listed, of refusals 10, of failures of the server's own 1; the others are counted, and are
+//! lines at `debug`. A subscriber that leaves these lines out makes them cost nothing but the counting.
+//!
 //! # After an outage
 //!
 //! When the gate has subscribed to the bus again, and when the router may have lost routes, each shard goes through its links, a few at a time: it has them confirmed
 //! at the router, and hints at the newest message those that were told of less than their user's timeline has ([`Logic::missed`]).
 
+mod access;
 mod admission;
 mod audit;
 mod backlog;
@@ -64,15 +71,20 @@ mod run;
 mod shard;
 mod stream;
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use im_core::id::ConnId;
 use im_core::logic::Logic;
 use im_core::session::SessionLimits;
+use im_core::time::Tick;
 use tokio::task::JoinSet;
 
+use self::access::AccessLog;
 pub(crate) use self::admission::{Admission, Permit, Refusal};
 pub use self::limits::GateLimits;
+use self::link::Work;
 pub(crate) use self::mailbox::NewLink;
 use self::mailbox::{Mailbox, Phase};
 use self::rooms::{RoomIndex, RoomLists};
@@ -85,6 +97,7 @@ pub(crate) struct Gate {
     admission: Arc<Admission>,
     shards: Vec<Arc<Mailbox>>,
     rooms: Arc<RoomIndex>,
+    access: Arc<AccessLog>,
 }
 
 impl Gate {
@@ -100,28 +113,48 @@ impl Gate {
         let mut tasks = JoinSet::new();
         let mailboxes: Vec<Arc<Mailbox>> =
             (0..shards.max(1)).map(|_| Mailbox::new(limits.shard_mailbox)).collect();
-        let rooms = Arc::new(RoomIndex::default());
+        let (rooms, access) = (Arc::new(RoomIndex::default()), Arc::new(AccessLog::default()));
         for (number, mailbox) in mailboxes.iter().enumerate() {
             let lists = RoomLists::new(number, rooms.clone());
             let (session_limits, limits) = (session_limits.clone(), limits.clone());
-            let shard = Shard::new(logic.clone(), session_limits, limits, mailbox.clone(), lists);
+            let work = Work::new(limits, lists, access.clone());
+            let shard = Shard::new(logic.clone(), session_limits, mailbox.clone(), work);
             // A turn is bounded work of its own; tokio's budget would only make sockets look dry that are not.
             tasks.spawn(tokio::task::unconstrained(shard.run()));
         }
-        let gate = Arc::new(Self { logic, admission: Admission::new(&limits), shards: mailboxes, rooms });
+        let admission = Admission::new(&limits);
+        let gate = Arc::new(Self { logic, admission, shards: mailboxes, rooms, access });
         (gate, tasks)
     }
 
     /// Counts a connection from `address`, or says why not.
-    pub(crate) fn admit(&self, address: std::net::IpAddr) -> Result<Permit, Refusal> {
+    pub(crate) fn admit(&self, address: IpAddr) -> Result<Permit, Refusal> {
         self.admission.admit(address)
     }
 
-    /// Makes a link of an accepted connection.
-    pub(crate) fn add(&self, stream: BoxStream, permit: Permit) -> Result<(), Refusal> {
+    /// Makes a link of an accepted connection from `address`.
+    pub(crate) fn add(&self, stream: BoxStream, address: SocketAddr, permit: Permit) -> Result<(), Refusal> {
         let conn = self.logic.next_conn().map_err(|_| Refusal::NoIds)?;
-        self.shards[self.shard_of(conn)].add(NewLink { conn, stream, permit });
+        self.shards[self.shard_of(conn)].add(NewLink { conn, stream, address, permit });
         Ok(())
+    }
+
+    /// A connection was not taken.
+    pub(crate) fn turned_away(&self, address: SocketAddr, why: Refusal) {
+        self.access.turned_away(self.logic.ports().clock.tick(), address, why);
+    }
+
+    /// Tells every second what the log left out, for ever: its task is to be aborted.
+    pub(crate) async fn tell_left_out(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            self.access.tell_left_out(self.logic.ports().clock.tick());
+        }
+    }
+
+    /// Tells what the log left out, of the last second too.
+    pub(crate) fn tell_all_left_out(&self) {
+        self.access.tell_left_out(Tick(u64::MAX));
     }
 
     /// Links now.

@@ -17,13 +17,11 @@ use im_core::time::Tick;
 use im_proto::ErrorCode;
 use slab::Slab;
 
-use super::GateLimits;
 use super::audit::Audit;
 use super::backlog::Backlog;
 use super::in_flight::Answering;
 use super::link::{Cut, Link, Work};
 use super::mailbox::{Mailbox, NewLink, Phase};
-use super::rooms::RoomLists;
 
 use self::rooms::Telling;
 
@@ -59,19 +57,18 @@ impl Shard {
     pub(super) fn new(
         logic: Arc<Logic>,
         session_limits: Arc<SessionLimits>,
-        limits: Arc<GateLimits>,
         mailbox: Arc<Mailbox>,
-        rooms: RoomLists,
+        work: Work,
     ) -> Self {
         let now = logic.ports().clock.tick();
         Self {
-            audit: Audit::new(now + limits.audit),
+            audit: Audit::new(now + work.limits.audit),
             logic,
             session_limits,
             mailbox,
             links: Slab::new(),
             by_conn: HashMap::default(),
-            work: Work::new(limits, rooms),
+            work,
             touched: Vec::new(),
             starved: Vec::new(),
             woken: Vec::new(),
@@ -97,6 +94,7 @@ impl Shard {
         let now = self.logic.ports().clock.tick();
         self.take_mail(now);
         if self.phase == Phase::Stopped {
+            self.cut_all(now);
             return Poll::Ready(());
         }
         self.fire_timers(now);
@@ -170,6 +168,12 @@ impl Shard {
         let all: Vec<usize> = self.links.iter().map(|(index, _)| index).collect();
         for index in all {
             self.send_away(now, index);
+        }
+    }
+
+    fn cut_all(&mut self, now: Tick) {
+        for (_, link) in &mut self.links {
+            link.cut(now, Cut::Stopped, &mut self.work);
         }
     }
 
@@ -251,14 +255,14 @@ impl Shard {
     fn login(&self, login: Login) -> BoxFuture<'static, (Arc<Caller>, Verdict)> {
         let caller = login.caller.clone();
         if self.verdicts.len() >= self.work.limits.shard_logins {
-            return futures::future::ready((caller, not_now())).boxed();
+            return futures::future::ready((caller, not_now("too many logins at once"))).boxed();
         }
         let logic = self.logic.clone();
         async move {
             let verdict = AssertUnwindSafe(logic.login(login)).catch_unwind().await;
             let verdict = verdict.unwrap_or_else(|_| {
                 tracing::error!("a login panicked");
-                not_now()
+                not_now("the login panicked")
             });
             (caller, verdict)
         }
@@ -268,13 +272,23 @@ impl Shard {
     fn take_verdicts(&mut self, now: Tick, cx: &mut Context<'_>) {
         while let Poll::Ready(Some((caller, verdict))) = self.verdicts.poll_next_unpin(cx) {
             let granted = matches!(verdict, Verdict::Granted(_));
-            self.input(now, caller.conn, Input::Verdict(verdict));
             let link = self.by_conn.get(&caller.conn).and_then(|index| self.links.get(*index));
-            if granted && link.is_none_or(|link| link.session().caller().is_none()) {
+            if let (Some(link), Verdict::Refused { code, cause, .. }) = (link, &verdict) {
+                link.refused(now, *code, cause, &self.work);
+            }
+            self.input(now, caller.conn, Input::Verdict(verdict));
+            if granted && !self.is_in(now, caller.conn) {
                 // Gone, or kicked, before it was in: nobody else takes its route back.
                 self.work.turn.leaves.push(caller);
             }
         }
+    }
+
+    /// Whether a link that was let in is there; it is noted then.
+    fn is_in(&mut self, now: Tick, conn: ConnId) -> bool {
+        let link = self.by_conn.get(&conn).and_then(|index| self.links.get_mut(*index));
+        let link = link.filter(|link| link.session().caller().is_some());
+        link.map(|link| link.logged_in(now, &self.work)).is_some()
     }
 
     fn take_replies(&mut self, now: Tick, cx: &mut Context<'_>) {
@@ -386,7 +400,7 @@ impl Shard {
 }
 
 /// The client is to try again later.
-fn not_now() -> Verdict {
+fn not_now(cause: &'static str) -> Verdict {
     let code = ErrorCode::Unavailable;
-    Verdict::Refused { code, message: code.to_string() }
+    Verdict::Refused { code, message: code.to_string(), cause: cause.into() }
 }

@@ -11,11 +11,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac as _};
 use im_core::id::Uid;
 use im_core::time::Timestamp;
-use jsonwebtoken::Algorithm;
 use jsonwebtoken::dangerous::insecure_decode;
+use jsonwebtoken::{Algorithm, decode_header};
 use sha2::Sha256;
 
-use super::{Claims, JwtError};
+use super::{Claims, JwtError, NoClaims};
 
 /// The header of every token that is made here: `{"alg":"HS256","typ":"JWT"}`.
 const HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
@@ -59,13 +59,20 @@ impl Hs256 {
     }
 
     /// The claims of a token with our signature. The signature is checked before anything of the token is read.
-    pub(super) fn claims(&self, token: &str) -> Option<Claims> {
-        let (message, signature) = token.rsplit_once('.')?;
-        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
+    pub(super) fn claims(&self, token: &str) -> Result<Claims, NoClaims> {
+        if !self.signed(token) {
+            let is_alike = decode_header(token).is_ok_and(|header| header.alg == Algorithm::HS256);
+            return Err(if is_alike { NoClaims::WrongSignature } else { NoClaims::NotOurs });
+        }
+        let token = insecure_decode::<Claims>(token).map_err(|_| NoClaims::NotOurs)?;
+        if token.header.alg == Algorithm::HS256 { Ok(token.claims) } else { Err(NoClaims::NotOurs) }
+    }
+
+    fn signed(&self, token: &str) -> bool {
+        let Some((message, signature)) = token.rsplit_once('.') else { return false };
+        let Ok(signature) = URL_SAFE_NO_PAD.decode(signature) else { return false };
         // Takes as long for each signature that is wrong.
-        self.over(message).verify_slice(&signature).ok()?;
-        let token = insecure_decode::<Claims>(token).ok()?;
-        (token.header.alg == Algorithm::HS256).then_some(token.claims)
+        self.over(message).verify_slice(&signature).is_ok()
     }
 
     fn over(&self, message: &str) -> Hmac<Sha256> {

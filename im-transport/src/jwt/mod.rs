@@ -64,6 +64,23 @@ struct Claims {
     exp: i64,
 }
 
+/// Why a token has no claims to believe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NoClaims {
+    /// A token of the right kind: the user centre may have another key.
+    WrongSignature,
+    NotOurs,
+}
+
+impl NoClaims {
+    fn words(self) -> &'static str {
+        match self {
+            Self::WrongSignature => "the token's signature is wrong",
+            Self::NotOurs => "the token is not one of ours",
+        }
+    }
+}
+
 /// Lets in whoever shows a token that is signed as expected and has not expired.
 pub struct JwtAuthenticator(Verifier);
 
@@ -91,7 +108,7 @@ impl JwtAuthenticator {
             #[cfg(feature = "jwt-public-key")]
             Verifier::PublicKey(key) => key.claims(token),
         };
-        let claims = claims.ok_or(AuthError::Refused("the token is not one of ours"))?;
+        let claims = claims.map_err(|why| AuthError::Refused(why.words()))?;
         let uid = Uid::new(&claims.sub).map_err(|_| AuthError::Refused("the token names no user"))?;
         let expires_at = Timestamp(claims.exp.saturating_mul(1_000));
         if expires_at <= now {

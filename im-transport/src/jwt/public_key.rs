@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 
-use super::{Claims, JwtError};
+use super::{Claims, JwtError, NoClaims};
 
 /// What the server needs of a user centre that keeps its private key to itself.
 #[derive(Clone)]
@@ -40,8 +41,12 @@ impl JwtPublicKey {
     }
 
     /// The claims of a token with the signature of the private key.
-    pub(super) fn claims(&self, token: &str) -> Option<Claims> {
-        Some(jsonwebtoken::decode::<Claims>(token, &self.key, &self.validation).ok()?.claims)
+    pub(super) fn claims(&self, token: &str) -> Result<Claims, NoClaims> {
+        let decoded = jsonwebtoken::decode::<Claims>(token, &self.key, &self.validation);
+        decoded.map(|token| token.claims).map_err(|error| match error.kind() {
+            ErrorKind::InvalidSignature => NoClaims::WrongSignature,
+            _ => NoClaims::NotOurs,
+        })
     }
 }
 

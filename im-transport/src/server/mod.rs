@@ -58,6 +58,7 @@ impl Server {
         let mut feeders = JoinSet::new();
         feeders.spawn(gate.clone().dispatch(parcels));
         feeders.spawn(gate.clone().watch_router());
+        feeders.spawn(gate.clone().tell_left_out());
         let mut tcp_addr = None;
         if let Some(listener) = listener {
             tcp_addr = listener.local_addr().ok();
@@ -112,6 +113,7 @@ impl Server {
     /// Dropping the future stops the server at once.
     pub async fn shutdown(mut self) -> Result<(), ServerError> {
         let failed = self.drain_links().await;
+        self.gate.tell_all_left_out();
         let until = Instant::now() + self.drain;
         self.hand_over().await;
         self.logic.stop();

@@ -9,6 +9,7 @@ pub mod access;
 pub mod bounds;
 pub mod ending;
 pub mod frames;
+pub mod log;
 pub mod messages;
 pub mod parts;
 pub mod raw;

@@ -58,7 +58,7 @@ impl Link {
         while written < bytes.len() {
             match stream::poll_write(&mut self.stream, &mut cx, &bytes[written..]) {
                 Poll::Ready(Ok(count)) if count > 0 => written += count,
-                Poll::Ready(_) => return self.cut(now, Cut::Gone, work),
+                Poll::Ready(_) => return self.cut(now, Cut::Broken, work),
                 Poll::Pending => {
                     self.progress = now;
                     return self.outbox.get_or_insert_default().push_shared(bytes.slice(written..));
