@@ -48,7 +48,8 @@ impl Nodes for SqlStore {
         let held = async {
             let mut session = self.pool.session().await?;
             let rows = session.select(&ALL, Vec::new()).await;
-            let held = session.settle(rows)?.iter().map(|row| taken(row)?.held()).collect::<Result<Vec<_>, _>>()?;
+            let held =
+                session.settle(rows)?.iter().map(|row| taken(row)?.held()).collect::<Result<Vec<_>, _>>()?;
             Ok(held.into_iter().filter(|held| !held.is_floor()).collect())
         };
         self.within("held_nodes", held).await
