@@ -23,8 +23,8 @@ fn ends(arguments: &[&str], code: i32, words: &str) {
 #[test]
 fn wrong_usage_ends_with_code_2_and_says_what_is_missing() {
     ends(&["recv"], 2, "--user");
-    ends(&["send", "--user", "alice"], 2, "--token");
-    ends(&["send", "--user", "", "--token", "t"], 2, "at least one byte");
+    ends(&["send", "--user", "alice", "--token", "t"], 2, "--to");
+    ends(&["send", "--user", "", "--token", "t"], 2, "must not be empty");
     ends(&["sing", "--user", "alice", "--token", "t"], 2, "sing");
 }
 

@@ -58,7 +58,8 @@ mod tests {
         std::fs::write(&path, " mysql://im:secret@db/im \nmore\n").expect("a file");
         assert_eq!(find("sqlite:im.db").expect("itself"), "sqlite:im.db");
         assert_eq!(find(&format!("file:{path}")).expect("a line"), "mysql://im:secret@db/im");
-        assert_eq!(find("env:CARGO_PKG_NAME").expect("a variable of Cargo's tests"), env!("CARGO_PKG_NAME"));
+        let folder = find("env:CARGO_MANIFEST_DIR").expect("a variable of all tests");
+        assert_eq!(folder, env!("CARGO_MANIFEST_DIR"));
     }
 
     #[test]
