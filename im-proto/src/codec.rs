@@ -1,4 +1,4 @@
-//! The codec as `tokio_util` wants it, for [`Framed`](tokio_util::codec::Framed) and its kin.
+//! The codec as `tokio_util` wants it, for [`Framed`](https://docs.rs/tokio-util/latest/tokio_util/codec/struct.Framed.html) and its kin.
 
 use std::io;
 
