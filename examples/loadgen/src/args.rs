@@ -110,6 +110,9 @@ pub(crate) struct RunArgs {
     /// A round whose halves differ by more than this, in per cent, does not count.
     #[arg(long, value_name = "PERCENT", default_value_t = 30.0)]
     pub(crate) max_drift: f64,
+    /// A round in which less than this of the offered rate was sent, in per cent, does not count.
+    #[arg(long, value_name = "PERCENT", default_value_t = 99.0)]
+    pub(crate) min_sent: f64,
 }
 
 /// What has a rate.

@@ -54,7 +54,8 @@ impl<'a> Stage<'a> {
         if run.spawn {
             spawner.check()?;
         }
-        let limits = Limits { others: run.max_others, drift: run.max_drift / 100.0, actual: 0.99 };
+        let (drift, actual) = (run.max_drift / 100.0, run.min_sent / 100.0);
+        let limits = Limits { others: run.max_others, drift, actual };
         Ok(Stage { run, spawner, limits, _shield: shield })
     }
 

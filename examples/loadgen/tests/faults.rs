@@ -156,7 +156,7 @@ fn write(link: &mut TcpStream, cmd: CmdId, seq: Seq, body: &impl Message) {
 
 /// A short run of one pair, that no loud neighbour can void.
 const RUN: &str = "c2c --pairs 1 --window 8 --rounds 1 --seconds 0.5 --warmup 0 --json \
-    --no-floor --no-raise --no-pin --max-others 1000000 --max-drift 1000000";
+    --no-floor --no-raise --no-pin --max-others 1000000 --max-drift 1000000 --min-sent 0";
 
 /// Runs one pair against a server with this fault: the exit code, what was said, and the report.
 fn run(fault: Fault) -> (Option<i32>, String, Value) {

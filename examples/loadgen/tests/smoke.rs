@@ -10,7 +10,7 @@ use serde_json::Value;
 
 /// Short, and without a word about the machine: neither pinned nor raised, and other tests may be as loud as they are.
 const SHORT: &str = "--json --no-raise --no-pin --rounds 1 --seconds 0.5 --warmup 0.1 \
-    --max-others 1000000 --max-drift 1000000";
+    --max-others 1000000 --max-drift 1000000 --min-sent 0";
 
 fn loadgen(scenario: &[&str], more: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_im-loadgen"));
@@ -152,7 +152,7 @@ fn one_who_reads_nothing_costs_the_others_no_message() {
 #[test]
 fn the_highest_rate_is_looked_for_in_every_round() {
     let words = "echo --links 5 --rate 20000 --search 200000 --floor-only --json --no-raise --no-pin --rounds 2 \
-        --seconds 0.1 --warmup 0 --max-others 1000000 --max-drift 1000000";
+        --seconds 0.1 --warmup 0 --max-others 1000000 --max-drift 1000000 --min-sent 0";
     let output =
         Command::new(env!("CARGO_BIN_EXE_im-loadgen")).args(words.split_whitespace()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
