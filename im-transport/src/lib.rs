@@ -36,7 +36,9 @@ What else it is made of, [`ServerBuilder`] lists: the policy, the limits, where 
 your own, which are handlers for (command, bytes):
 
 ```
-use im_core::ports::Command;
+use std::sync::Arc;
+
+use im_core::logic::{Command, Logic};
 use im_core::session::{Reply, Request};
 
 /// Answers with what it was sent.
@@ -44,12 +46,12 @@ struct Echo;
 
 #[async_trait::async_trait]
 impl Command for Echo {
-    async fn serve(&self, requests: Vec<Request>) -> Vec<Reply> {
+    async fn serve(&self, _server: &Arc<Logic>, requests: Vec<Request>) -> Vec<Reply> {
         requests.iter().map(|request| request.reply(request.body.clone())).collect()
     }
 }
 # let _builder =
-im_transport::Server::builder().command(im_proto::CmdId(2_000), std::sync::Arc::new(Echo));
+im_transport::Server::builder().command(im_proto::CmdId(2_000), Arc::new(Echo));
 ```
 
 The time that [`ServerBuilder::start`] takes is that of opening the listener and leasing a node number; when it returns, the server serves.

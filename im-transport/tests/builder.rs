@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use im_core::logic::{Command, Logic};
 use im_core::logic::{Policy, Stranger};
 use im_core::memory::{MemoryBus, MemoryRoutes, MemoryStore};
-use im_core::ports::Command;
 use im_core::session::{Reply, Request};
 use im_proto::CmdId;
 use im_transport::{Server, ServerBuilder, ServerError};
@@ -21,7 +21,7 @@ struct Nothing;
 
 #[async_trait]
 impl Command for Nothing {
-    async fn serve(&self, _requests: Vec<Request>) -> Vec<Reply> {
+    async fn serve(&self, _: &Arc<Logic>, _: Vec<Request>) -> Vec<Reply> {
         Vec::new()
     }
 }

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
-use im_core::ports::Command;
+use im_core::logic::{Command, Logic};
 use im_core::session::{Reply, Request};
 use im_store::log::LogStore;
 use im_transport::Server;
@@ -15,7 +15,7 @@ struct Echo;
 
 #[async_trait::async_trait]
 impl Command for Echo {
-    async fn serve(&self, requests: Vec<Request>) -> Vec<Reply> {
+    async fn serve(&self, _server: &Arc<Logic>, requests: Vec<Request>) -> Vec<Reply> {
         requests.iter().map(|request| request.reply(request.body.clone())).collect()
     }
 }

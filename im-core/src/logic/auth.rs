@@ -56,7 +56,7 @@ impl Logic {
         let identity = self.authenticate(login).await?;
         let registration =
             self.ports.routes.register(route(login, self.ports.clock.now()), self.policy.kick).await?;
-        self.kick(registration.evicted, KickReason::LoggedInElsewhere).await;
+        self.kick_all(registration.evicted, KickReason::LoggedInElsewhere).await;
         self.bound_links(&login.caller.uid).await?;
         let head = self.head(&login.caller.uid).await?;
         Ok(Granted {
@@ -77,7 +77,7 @@ impl Logic {
         let routes = routes[..surplus].to_vec();
         if !routes.is_empty() {
             self.remove(routes.iter().map(|route| (uid.clone(), route.conn)).collect()).await;
-            self.kick(routes, KickReason::LoggedInElsewhere).await;
+            self.kick_all(routes, KickReason::LoggedInElsewhere).await;
         }
         Ok(())
     }
@@ -95,7 +95,7 @@ impl Logic {
     }
 
     /// Closes logins: each gets a kickout with the reason, and its link closes.
-    pub async fn kick(&self, routes: Vec<Route>, reason: KickReason) {
+    async fn kick_all(&self, routes: Vec<Route>, reason: KickReason) {
         if routes.is_empty() {
             return;
         }
@@ -166,7 +166,7 @@ impl Logic {
         let logic = self.clone();
         async move {
             let confirmation = logic.ports.routes.confirm(links, logic.policy.kick).await?;
-            logic.kick(confirmation.evicted, KickReason::LoggedInElsewhere).await;
+            logic.kick_all(confirmation.evicted, KickReason::LoggedInElsewhere).await;
             Ok(confirmation.gone)
         }
         .boxed()

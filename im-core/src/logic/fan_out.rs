@@ -59,7 +59,7 @@ impl Logic {
     }
 
     /// Every turn may find the router or the bus away.
-    fn lost_pushes(&self, failure: &(dyn std::error::Error + 'static)) {
+    pub(super) fn lost_pushes(&self, failure: &(dyn std::error::Error + 'static)) {
         if let Some(others) = self.lost_pushes.admit(self.ports.clock.tick()) {
             tracing::warn!(error = failure, others, "pushes are lost; receivers pull later");
         }

@@ -1,16 +1,19 @@
-//! The use-cases, one file each, over the traits alone.
+//! The use-cases, one file each, over the traits alone, and in `commands` what clients ask of them.
 //!
 //! [`Logic`] is what a gate calls: [`login`](Logic::login) once a link, [`serve`](Logic::serve) once a turn with all that its links
 //! asked. Requests of one turn are sorted by command and each use-case is called once with a slice of them, so that a turn costs one append and
 //! one fan-out however many messages it brought.
 //!
-//! The way of a direct message: [`Logic::serve`] → `c2c::submissions` → [`GroupCommit::append`] →
-//! [`Timelines::append`](crate::storage::Timelines::append) → `c2c::accepted`, and beside it `fan_out::run` →
+//! Code of the server's own calls the use-cases too: [`send`](Logic::send), [`read`](Logic::read), [`heads`](Logic::heads),
+//! [`push`](Logic::push), [`kick`](Logic::kick), [`online`](Logic::online). They answer with an [`ErrorCode`](im_proto::ErrorCode), as clients are answered.
+//!
+//! The way of a direct message: [`Logic::serve`] → `commands::c2c` → [`Logic::send`] → [`GroupCommit::append`] →
+//! [`Timelines::append`](crate::storage::Timelines::append) → `commands::c2c`, and beside it `fan_out::run` →
 //! [`fanout::plan`](crate::fanout::plan) → [`Bus::publish`].
 
 mod acks;
 mod auth;
-mod c2c;
+mod commands;
 mod company;
 mod fan_out;
 pub mod group_commit;
@@ -18,35 +21,39 @@ mod maintenance;
 mod missed;
 mod node_lease;
 mod nudge;
+mod online;
 mod policy;
-mod pull;
-mod reply;
+mod read;
+mod refusal;
 mod room;
 mod route_lease;
+mod send;
 mod start;
 #[cfg(test)]
 mod tests;
-mod version;
 
 use std::collections::BTreeMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use futures::FutureExt;
 use futures::channel::{mpsc, oneshot};
 use futures::future::{BoxFuture, join_all};
-use im_proto::{CmdId, ErrorCode};
+use im_proto::CmdId;
 
 use self::acks::AckBook;
+pub use self::commands::Command;
 pub use self::company::Stranger;
 use self::group_commit::GroupCommit;
 pub use self::policy::Policy;
+pub use self::read::PageAsk;
+use self::refusal::refusal;
+pub use self::send::{Origin, Outgoing, Sending};
 pub use self::start::StartError;
 use crate::delivery::Deliveries;
 use crate::fanout::Stored;
 use crate::id::{ConnId, IdsExhausted, NodeId, StoreEpoch};
-use crate::ports::{Authenticator, Clock, Command, RoomPolicy, WakeUp};
+use crate::ports::{Authenticator, Clock, RoomPolicy, WakeUp};
 use crate::rate_limited_log::RateLimitedLog;
 use crate::router::{Bus, Delivery, Routes};
 use crate::session::{Ack, Caller, Reply, Request};
@@ -230,13 +237,7 @@ impl Logic {
     /// # Cancel safety
     /// Dropping the futures withdraws no message; replies and acknowledgements in them are lost.
     pub fn serve(self: &Arc<Self>, turn: Turn) -> Vec<BoxFuture<'static, Vec<Reply>>> {
-        let mut groups = Vec::with_capacity(2);
-        for (cmd, requests) in by_command(turn.requests) {
-            groups.push(match cmd {
-                CmdId::C2C_SEND => c2c::send(self, requests).boxed(),
-                _ => self.serve_command(cmd, requests),
-            });
-        }
+        let mut groups: Vec<_> = self.serve_requests(turn.requests).collect();
         if !turn.acks.is_empty() {
             groups.push(acks::take(self.clone(), turn.acks).map(|()| Vec::new()).boxed());
         }
@@ -244,37 +245,6 @@ impl Logic {
             groups.push(self.leave(turn.leaves).map(|()| Vec::new()).boxed());
         }
         groups
-    }
-
-    /// A panic, of a command or of an adapter, answers with [`ErrorCode::Unavailable`]: a link waits for its answers before it is read on.
-    fn serve_command(self: &Arc<Self>, cmd: CmdId, requests: Vec<Request>) -> BoxFuture<'static, Vec<Reply>> {
-        let asked: Vec<_> = requests.iter().map(|request| (request.caller.conn, request.ticket)).collect();
-        let served = AssertUnwindSafe(self.answer(cmd, requests)).catch_unwind();
-        async move {
-            served.await.unwrap_or_else(|_| {
-                tracing::error!(%cmd, "a handler panicked; its requests are answered as unavailable");
-                let refuse = |(conn, ticket)| reply::error_to(conn, ticket, ErrorCode::Unavailable);
-                asked.into_iter().map(refuse).collect()
-            })
-        }
-        .boxed()
-    }
-
-    fn answer(self: &Arc<Self>, cmd: CmdId, requests: Vec<Request>) -> BoxFuture<'static, Vec<Reply>> {
-        let logic = self.clone();
-        match cmd {
-            CmdId::ROOM_SEND => room::serve(logic, requests).boxed(),
-            CmdId::PULL => pull::pull(logic, requests).boxed(),
-            CmdId::SYNC => pull::sync(logic, requests).boxed(),
-            CmdId::NOOP => version::noop(logic, requests).boxed(),
-            _ => match self.ports.commands.get(&cmd).cloned() {
-                Some(command) => async move { command.serve(requests).await }.boxed(),
-                None => {
-                    let refuse = |request: &Request| reply::error(request, ErrorCode::UnknownCommand);
-                    futures::future::ready(requests.iter().map(refuse).collect()).boxed()
-                }
-            },
-        }
     }
 
     /// Whether another server took this one's node number, which happens when two run under one name. This one has stopped then, as by
@@ -310,24 +280,6 @@ impl std::fmt::Debug for Logic {
 /// Runs all of a server's background futures in one.
 pub async fn run_all(background: Background) {
     join_all(background).await;
-}
-
-/// The requests of each command, those of all rooms together. A turn's are mostly of one, and then stay as they are.
-fn by_command(requests: Vec<Request>) -> BTreeMap<CmdId, Vec<Request>> {
-    let cmd_of = |request: &Request| match request.ticket.cmd {
-        cmd if room::is_room(cmd) => CmdId::ROOM_SEND,
-        cmd => cmd,
-    };
-    let mut commands = BTreeMap::new();
-    match requests.first().map(cmd_of) {
-        Some(only) if requests.iter().all(|request| cmd_of(request) == only) => {
-            commands.insert(only, requests);
-        }
-        _ => requests.into_iter().for_each(|request| {
-            commands.entry(cmd_of(&request)).or_insert_with(Vec::new).push(request);
-        }),
-    }
-    commands
 }
 
 /// Nothing here panics while it holds a lock, and if it did, the data are still those of the last whole step.

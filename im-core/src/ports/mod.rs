@@ -3,14 +3,12 @@
 
 mod authenticator;
 mod clock;
-mod command;
 mod lock;
 mod rooms;
 mod wake_up;
 
 pub use authenticator::{AuthError, Authenticator, Credentials, Identity};
 pub use clock::Clock;
-pub use command::Command;
 pub use lock::{FencingToken, LockError, LockLease, Locks};
 pub use rooms::{OpenRooms, RoomEntry, RoomPolicy, RoomWord};
 pub use wake_up::{LogWakeUp, WakeUp, WakeUpError};

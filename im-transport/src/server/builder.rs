@@ -3,9 +3,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use im_core::logic::{Logic, Policy, Ports};
+use im_core::logic::{Command, Logic, Policy, Ports};
 use im_core::memory::{MemoryBus, MemoryRoutes};
-use im_core::ports::{Authenticator, Clock, Command, LogWakeUp, OpenRooms, RoomPolicy, WakeUp};
+use im_core::ports::{Authenticator, Clock, LogWakeUp, OpenRooms, RoomPolicy, WakeUp};
 use im_core::router::{Bus, Routes};
 use im_core::session::SessionLimits;
 use im_core::storage::{Blocklist, Store};

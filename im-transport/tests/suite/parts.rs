@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use im_core::logic::{Command, Logic};
 use im_core::memory::MemoryStore;
-use im_core::ports::{AuthError, Authenticator, Command, Credentials, Identity};
+use im_core::ports::{AuthError, Authenticator, Credentials, Identity};
 use im_core::session::{Reply, Request, SessionLimits};
 use im_core::time::Timestamp;
 use im_proto::CmdId;
@@ -49,7 +50,7 @@ struct Echo(Duration);
 
 #[async_trait]
 impl Command for Echo {
-    async fn serve(&self, requests: Vec<Request>) -> Vec<Reply> {
+    async fn serve(&self, _: &Arc<Logic>, requests: Vec<Request>) -> Vec<Reply> {
         tokio::time::sleep(self.0).await;
         requests.iter().map(|request| request.reply(request.body.clone())).collect()
     }
@@ -60,7 +61,7 @@ struct Panics;
 
 #[async_trait]
 impl Command for Panics {
-    async fn serve(&self, _requests: Vec<Request>) -> Vec<Reply> {
+    async fn serve(&self, _: &Arc<Logic>, _: Vec<Request>) -> Vec<Reply> {
         panic!("as the test wants it");
     }
 }

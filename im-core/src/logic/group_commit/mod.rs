@@ -51,15 +51,15 @@ impl Default for GroupCommitLimits {
 pub enum Submission {
     /// To be stored.
     Post {
-        /// The link that it came over.
-        link: ConnId,
+        /// The link that it came over; one without a link stands alone.
+        link: Option<ConnId>,
         /// What to store.
         post: Post,
     },
     /// Cannot even be tried, and keeps its place in the order: it is answered with a retryable failure.
     Failed {
-        /// The link that it came over.
-        link: ConnId,
+        /// The link that it came over, if there is one.
+        link: Option<ConnId>,
         /// Where it was to go.
         to: Target,
         /// By which it is known when it comes again.
@@ -215,9 +215,9 @@ struct Turn {
 /// How a submission stands in the order.
 enum Place {
     /// It is among the batch's posts; this is its message.
-    Tried(ConnId, Message),
+    Tried(Option<ConnId>, Message),
     /// It could not be tried, and is to come again before what comes after it.
-    Failed(ConnId, Target, SendKey),
+    Failed(Option<ConnId>, Target, SendKey),
     /// It comes after one that failed.
     Held,
 }
@@ -243,13 +243,11 @@ impl Batch {
     fn place(&mut self, submission: Submission, order: &mut Order) -> Place {
         match submission {
             Submission::Failed { link, to, key } => {
-                self.broken.insert((link, to.clone()));
+                self.broken.extend(link.map(|link| (link, to.clone())));
                 Place::Failed(link, to, key)
             }
             Submission::Post { link, post } => {
-                let (to, key) = (&post.message.to, &post.message.key);
-                let broken = !self.broken.is_empty() && self.broken.contains(&(link, to.clone()));
-                if broken || !order.admits(link, to, key) {
+                if link.is_some_and(|link| self.holds(link, &post.message, order)) {
                     return Place::Held;
                 }
                 let message = post.message.clone();
@@ -257,6 +255,12 @@ impl Batch {
                 Place::Tried(link, message)
             }
         }
+    }
+
+    /// Whether a link's message comes after one that failed.
+    fn holds(&self, link: ConnId, message: &Message, order: &mut Order) -> bool {
+        let broken = !self.broken.is_empty() && self.broken.contains(&(link, message.to.clone()));
+        broken || !order.admits(link, &message.to, &message.key)
     }
 
     /// Tells every turn how it fared, and returns what is stored. Failures are noted here, in the order of the submissions, so that the one
@@ -273,14 +277,18 @@ impl Batch {
                     }
                     Err(failure) => {
                         // Whatever a client is told to retry is waited for.
-                        if !failure.is_final() {
+                        if let Some(link) = link
+                            && !failure.is_final()
+                        {
                             order.failed(link, &message.to, &message.key);
                         }
                         Err(failure)
                     }
                 },
                 Place::Failed(link, to, key) => {
-                    order.failed(link, &to, &key);
+                    if let Some(link) = link {
+                        order.failed(link, &to, &key);
+                    }
                     Err(unavailable())
                 }
                 Place::Held => Err(StoreError::new(StoreErrorKind::OutOfOrder, "append")),
@@ -296,12 +304,12 @@ impl Batch {
 }
 
 /// The message as it is stored: a repeat has the msgid and the time of the first.
-fn announced(message: Message, placed: &Placed, link: ConnId) -> Stored {
+fn announced(message: Message, placed: &Placed, link: Option<ConnId>) -> Stored {
     Stored {
         message: Message { msgid: placed.msgid, sent_at: placed.sent_at, ..message },
         home: placed.home,
         copy: placed.copy,
-        origin: Some(link),
+        origin: link,
     }
 }
 
@@ -342,11 +350,14 @@ mod tests {
             content: Bytes::new(),
             sent_at: Timestamp(0),
         };
-        Submission::Post { link: LINK, post: Post { message, home: TimelineId::User(alice), copy: None } }
+        Submission::Post {
+            link: Some(LINK),
+            post: Post { message, home: TimelineId::User(alice), copy: None },
+        }
     }
 
     fn failed(name: &str) -> Submission {
-        Submission::Failed { link: LINK, to: bob(), key: key(name) }
+        Submission::Failed { link: Some(LINK), to: bob(), key: key(name) }
     }
 
     fn batch(submissions: Vec<Submission>, order: &mut Order) -> Batch {

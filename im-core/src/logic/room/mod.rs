@@ -6,7 +6,6 @@
 
 mod directory;
 
-use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,103 +14,104 @@ use bytes::Bytes;
 use futures::channel::mpsc;
 use futures::future::Either;
 use futures::{FutureExt, StreamExt};
-use im_proto::v1::{
-    RoomJoinRequest, RoomJoinResponse, RoomLeaveRequest, RoomLeaveResponse, RoomPush, RoomSendRequest,
-    RoomSendResponse,
-};
+use im_proto::v1::RoomPush;
 use im_proto::{CmdId, ErrorCode, Suffix};
 use prost::Message as _;
 
 pub(super) use self::directory::Directory;
-use super::{Logic, lock, reply};
-use crate::id::{ClientMsgId, MsgId, RoomId};
-use crate::message::ContentType;
+use super::{Logic, lock};
+use crate::id::{MsgId, RoomId};
 use crate::ports::{RoomEntry, RoomWord};
 use crate::router::{Delivery, Parcel};
-use crate::session::{Push, Reply, Request};
+use crate::session::{Caller, Push};
 use crate::time::Timestamp;
 
 /// What a parcel that waits for the bus counts besides its body.
 const OVERHEAD: usize = 256;
 
-/// Whether a command is served here. All of a turn's are served together, in their order.
-pub(super) fn is_room(cmd: CmdId) -> bool {
-    [CmdId::ROOM_JOIN, CmdId::ROOM_LEAVE, CmdId::ROOM_SEND].contains(&cmd)
+/// A link that wants into a room.
+pub(super) struct Entering {
+    pub(super) caller: Arc<Caller>,
+    pub(super) room: RoomId,
+    /// The room that it leaves if it is let in.
+    pub(super) leave: Option<RoomId>,
 }
 
-/// Does what needs no decision now, so that a link's messages keep their order; the future asks who is let in.
-pub(super) fn serve(
-    logic: Arc<Logic>,
-    requests: Vec<Request>,
-) -> impl Future<Output = Vec<Reply>> + Send + 'static {
-    let now = logic.ports.clock.now();
-    let (mut replies, mut joins, mut parcels) = (Vec::new(), Vec::new(), Vec::new());
-    for request in requests {
-        match request.ticket.cmd {
-            CmdId::ROOM_JOIN => match Join::new(&request) {
-                Ok(join) => {
-                    lock(&logic.rooms).begin(request.caller.conn);
-                    joins.push((request, join));
-                }
-                Err(code) => replies.push(reply::error(&request, code)),
-            },
-            CmdId::ROOM_LEAVE => replies.push(leave(&logic, &request)),
-            _ => replies.push(match say(&logic, &request, now, &mut parcels) {
-                Ok(response) => reply::ok(&request, &response),
-                Err(code) => reply::error(&request, code),
-            }),
-        }
+/// What was said.
+pub(super) struct Said {
+    pub(super) msgid: MsgId,
+    /// The links that it goes to.
+    pub(super) listeners: usize,
+}
+
+impl Logic {
+    /// A link asks to be let in: from now on it is noted if it goes.
+    pub(super) fn begin_to_enter(&self, entering: &Entering) {
+        lock(&self.rooms).begin(entering.caller.conn);
     }
-    logic.queue_parcels(parcels);
-    async move {
-        if !joins.is_empty() {
-            replies.extend(enter(&logic, joins).await);
-        }
-        replies
-    }
-}
 
-/// A join that may be tried.
-struct Join {
-    room: RoomId,
-    leave: Option<RoomId>,
-}
-
-impl Join {
-    fn new(request: &Request) -> Result<Self, ErrorCode> {
-        let body = RoomJoinRequest::decode(request.body.clone()).map_err(|_| ErrorCode::UndecodableBody)?;
-        let room = RoomId::new(&body.room).map_err(|_| ErrorCode::NotFound)?;
-        let leave = RoomId::new(&body.leave).ok().filter(|leave| *leave != room);
-        Ok(Self { room, leave })
-    }
-}
-
-async fn enter(logic: &Logic, joins: Vec<(Request, Join)>) -> Vec<Reply> {
-    let entry = |(request, join): &(Request, Join)| RoomEntry {
-        caller: request.caller.clone(),
-        room: join.room.clone(),
-    };
-    let verdicts = decide(logic, joins.iter().map(entry).collect()).await;
-    let verdicts = verdicts.into_iter().chain(std::iter::repeat(Err(ErrorCode::Unavailable)));
-    let mut rooms = lock(&logic.rooms);
-    let mut replies = Vec::with_capacity(joins.len());
-    for ((request, join), verdict) in joins.into_iter().zip(verdicts) {
-        // A link that went meanwhile must not be counted: nobody would count it out.
-        let there = rooms.finish(request.caller.conn);
-        replies.push(match verdict {
-            Ok(()) if there => {
-                if let Some(leave) = &join.leave {
-                    rooms.exit(&request.caller, leave);
-                }
-                rooms.enter(&request.caller, &join.room);
-                let members = count(rooms.members(&join.room));
-                reply::ok(&request, &RoomJoinResponse { members, ..RoomJoinResponse::default() })
+    /// Asks who is let in, and lets them; each answer has how many links are in the room then.
+    pub(super) async fn enter(&self, entering: Vec<Entering>) -> Vec<Result<usize, ErrorCode>> {
+        let entry =
+            |entering: &Entering| RoomEntry { caller: entering.caller.clone(), room: entering.room.clone() };
+        let verdicts = decide(self, entering.iter().map(entry).collect()).await;
+        let verdicts = verdicts.into_iter().chain(std::iter::repeat(Err(ErrorCode::Unavailable)));
+        let mut rooms = lock(&self.rooms);
+        let enter = |(Entering { caller, room, leave }, verdict): (Entering, Result<(), ErrorCode>)| {
+            // A link that went meanwhile must not be counted: nobody would count it out.
+            let there = rooms.finish(caller.conn);
+            verdict?;
+            if !there {
+                return Err(ErrorCode::Unavailable);
             }
-            Ok(()) => reply::error(&request, ErrorCode::Unavailable),
-            Err(code) => reply::error(&request, code),
-        });
+            if let Some(leave) = &leave {
+                rooms.exit(&caller, leave);
+            }
+            rooms.enter(&caller, &room);
+            Ok(rooms.members(&room))
+        };
+        entering.into_iter().zip(verdicts).map(enter).collect()
     }
-    replies
+
+    /// A link goes out of a room.
+    pub(super) fn exit(&self, caller: &Caller, room: &RoomId) {
+        lock(&self.rooms).exit(caller, room);
+    }
+
+    /// Makes the parcels of one message, one a node that has members.
+    pub(super) fn say(
+        &self,
+        word: &RoomWord,
+        client_msg_id: String,
+        now: Timestamp,
+        parcels: &mut Vec<Delivery>,
+    ) -> Result<Said, ErrorCode> {
+        if word.content.len() > self.policy.max_room_content {
+            return Err(ErrorCode::TooLarge);
+        }
+        may_say(self, word)?;
+        let msgid = self.lease.next_message(now).map_err(|_| ErrorCode::Unavailable)?;
+        let (members, nodes) = {
+            let rooms = lock(&self.rooms);
+            (rooms.members(&word.room), rooms.nodes(&word.room).collect::<Vec<_>>())
+        };
+        let push = Push {
+            cmd: CmdId::ROOM_PUSH,
+            body: encode(word, client_msg_id, msgid, now),
+            suffix: Suffix::NONE,
+        };
+        let bytes = nodes.len() * (push.body.len() + OVERHEAD);
+        if !self.has_room_for_parcels(bytes) {
+            return Err(ErrorCode::Unavailable);
+        }
+        parcels.extend(nodes.into_iter().map(|node| Delivery {
+            node,
+            conn: word.caller.conn,
+            parcel: Parcel::Room(word.room.clone(), push.clone()),
+        }));
+        // The sender is one of them, whom nothing is sent to.
+        Ok(Said { msgid, listeners: members.saturating_sub(1) })
+    }
 }
 
 async fn decide(logic: &Logic, entries: Vec<RoomEntry>) -> Vec<Result<(), ErrorCode>> {
@@ -124,63 +124,6 @@ async fn decide(logic: &Logic, entries: Vec<RoomEntry>) -> Vec<Result<(), ErrorC
             Vec::new()
         }
     }
-}
-
-fn leave(logic: &Logic, request: &Request) -> Reply {
-    let Ok(body) = RoomLeaveRequest::decode(request.body.clone()) else {
-        return reply::error(request, ErrorCode::UndecodableBody);
-    };
-    let Ok(room) = RoomId::new(&body.room) else {
-        return reply::error(request, ErrorCode::NotFound);
-    };
-    lock(&logic.rooms).exit(&request.caller, &room);
-    reply::ok(request, &RoomLeaveResponse::default())
-}
-
-/// Makes the parcels of one message, one a node that has members.
-fn say(
-    logic: &Logic,
-    request: &Request,
-    now: Timestamp,
-    parcels: &mut Vec<Delivery>,
-) -> Result<RoomSendResponse, ErrorCode> {
-    let body = RoomSendRequest::decode(request.body.clone()).map_err(|_| ErrorCode::UndecodableBody)?;
-    let room = RoomId::new(&body.room).map_err(|_| ErrorCode::NotFound)?;
-    if body.content.len() > logic.policy.max_room_content {
-        return Err(ErrorCode::TooLarge);
-    }
-    if !body.client_msg_id.is_empty() {
-        ClientMsgId::new(&body.client_msg_id).map_err(|_| ErrorCode::TooLarge)?;
-    }
-    let word = RoomWord {
-        caller: request.caller.clone(),
-        room,
-        content_type: ContentType(body.content_type),
-        content: body.content,
-    };
-    may_say(logic, &word)?;
-    let msgid = logic.lease.next_message(now).map_err(|_| ErrorCode::Unavailable)?;
-    let (members, nodes) = {
-        let rooms = lock(&logic.rooms);
-        (rooms.members(&word.room), rooms.nodes(&word.room).collect::<Vec<_>>())
-    };
-    let push = Push {
-        cmd: CmdId::ROOM_PUSH,
-        body: encode(&word, body.client_msg_id, msgid, now),
-        suffix: Suffix::NONE,
-    };
-    let bytes = nodes.len() * (push.body.len() + OVERHEAD);
-    if !logic.has_room_for_parcels(bytes) {
-        return Err(ErrorCode::Unavailable);
-    }
-    parcels.extend(nodes.into_iter().map(|node| Delivery {
-        node,
-        conn: request.caller.conn,
-        parcel: Parcel::Room(word.room.clone(), push.clone()),
-    }));
-    // The sender is one of them, whom nothing is sent to.
-    let members = count(members.saturating_sub(1));
-    Ok(RoomSendResponse { msgid: msgid.0, timestamp: now.0, members, ..RoomSendResponse::default() })
 }
 
 /// Asks the integrator. Their panic must not end the gate, which calls this.
@@ -205,10 +148,6 @@ fn encode(word: &RoomWord, client_msg_id: String, msgid: MsgId, now: Timestamp) 
         client_msg_id,
     };
     push.encode_to_vec().into()
-}
-
-fn count(links: usize) -> i64 {
-    i64::try_from(links).unwrap_or(i64::MAX)
 }
 
 /// Takes what was said to the bus: all that waits at once, in the order in which it was said.
@@ -241,7 +180,8 @@ impl Logic {
         fits
     }
 
-    fn queue_parcels(&self, parcels: Vec<Delivery>) {
+    /// Takes what was said to the bus, in this order.
+    pub(super) fn queue_parcels(&self, parcels: Vec<Delivery>) {
         if !parcels.is_empty() {
             // Fails only once the server has stopped.
             let _ = self.room_queue.unbounded_send(parcels);

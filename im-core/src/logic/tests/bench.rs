@@ -306,7 +306,7 @@ pub(super) struct Echo;
 
 #[async_trait]
 impl Command for Echo {
-    async fn serve(&self, requests: Vec<Request>) -> Vec<Reply> {
+    async fn serve(&self, _: &Arc<Logic>, requests: Vec<Request>) -> Vec<Reply> {
         requests.iter().map(|request| request.reply(request.body.clone())).collect()
     }
 }
@@ -315,7 +315,7 @@ pub(super) struct Panics;
 
 #[async_trait]
 impl Command for Panics {
-    async fn serve(&self, _: Vec<Request>) -> Vec<Reply> {
+    async fn serve(&self, _: &Arc<Logic>, _: Vec<Request>) -> Vec<Reply> {
         panic!("as the test wants it");
     }
 }

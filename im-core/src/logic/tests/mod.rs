@@ -6,6 +6,7 @@ mod company;
 mod faulty;
 mod logins;
 mod outages;
+mod own_code;
 mod reading;
 mod rooms;
 mod sending;

@@ -1,5 +1,8 @@
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
+use crate::logic::Logic;
 use crate::session::{Reply, Request};
 
 /// A command of the integrator's own.
@@ -9,7 +12,9 @@ pub trait Command: Send + Sync + 'static {
     /// request that gets no answer stays in flight until its link closes; if this panics, all get
     /// [`Unavailable`](im_proto::ErrorCode::Unavailable).
     ///
+    /// `server` is the one that the requests came to, with all that it can do: send, push, kick, tell who is online.
+    ///
     /// # Cancel safety
     /// The future is dropped only when the server stops.
-    async fn serve(&self, requests: Vec<Request>) -> Vec<Reply>;
+    async fn serve(&self, server: &Arc<Logic>, requests: Vec<Request>) -> Vec<Reply>;
 }
