@@ -17,7 +17,9 @@ mod state;
 use std::io::Write;
 use std::process::ExitCode;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt;
+use tracing_subscriber::prelude::*;
 
 use args::{Args, Command};
 use exit::{Exit, Failure};
@@ -52,11 +54,11 @@ async fn run(args: Args) -> Result<Exit, Failure> {
 
 /// What `IM_LOG` asks for, by default warnings. A line that cannot be written is dropped.
 fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("IM_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let asked = std::env::var("IM_LOG").ok().and_then(|filter| filter.parse().ok());
+    let filter = asked.unwrap_or_else(|| Targets::new().with_default(LevelFilter::WARN));
+    let lines = fmt::layer()
         .with_writer(std::io::stderr)
         // Else it is complained of on standard error too, which panics where that is gone.
-        .log_internal_errors(false)
-        .init();
+        .log_internal_errors(false);
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
 }

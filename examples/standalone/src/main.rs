@@ -35,7 +35,10 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(wrong) => return output::complain(&wrong, USAGE),
     };
-    logging::start(&settings.log);
+    match settings.log_filter() {
+        Ok(filter) => logging::start(filter),
+        Err(wrong) => return output::complain(&wrong, USAGE),
+    }
     descriptors::raise_limit();
     let outcome = match &cli.command {
         None => match served(&settings) {

@@ -7,6 +7,7 @@ use figment::Figment;
 use figment::providers::{Format as _, Serialized, Toml};
 use im_core::router::KickPolicy;
 use serde::{Deserialize, Serialize};
+use tracing_subscriber::filter::{ParseError, Targets};
 
 use crate::cli::Flags;
 use crate::store::Location;
@@ -108,10 +109,13 @@ impl Settings {
                 return Err(wrong(key, "must be at least 1".to_owned()));
             }
         }
-        if let Err(failure) = tracing_subscriber::EnvFilter::try_new(&self.log) {
-            return Err(wrong("log", failure.to_string()));
-        }
+        self.log_filter()?;
         Ok(self)
+    }
+
+    /// What to log.
+    pub(crate) fn log_filter(&self) -> Result<Targets, SettingsError> {
+        self.log.parse().map_err(|failure: ParseError| wrong("log", failure.to_string()))
     }
 
     /// The store that was named, or the one in the data directory.
