@@ -25,8 +25,8 @@ enum Failure {
 }
 
 impl Logic {
-    /// Authenticates a client, registers its route, kicks the logins that conflict with it, and then reads its timeline's head: a message
-    /// stored after that finds the route.
+    /// Authenticates a client, registers its route, and then reads its timeline's head: a message stored after that finds the
+    /// route. A login that gets so far kicks those that conflict with it.
     ///
     /// # Cancel safety
     /// Dropping the future may leave a route; it is removed by a [`Turn::leaves`](super::Turn::leaves) with the login's caller.
@@ -56,9 +56,10 @@ impl Logic {
         let identity = self.authenticate(login).await?;
         let registration =
             self.ports.routes.register(route(login, self.ports.clock.now()), self.policy.kick).await?;
-        self.kick_all(registration.evicted, KickReason::LoggedInElsewhere).await;
-        self.bound_links(&login.caller.uid).await?;
         let head = self.head(&login.caller.uid).await?;
+        self.bound_links(&login.caller.uid).await?;
+        // Last: while logins fail, those that are there stay. Their gates report them, and they have their routes again.
+        self.kick_all(registration.evicted, KickReason::LoggedInElsewhere).await;
         Ok(Granted {
             head: head.head,
             server_time: self.ports.clock.now(),

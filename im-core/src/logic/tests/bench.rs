@@ -104,6 +104,8 @@ pub(super) struct Failing {
     pub(super) next: Mutex<Vec<bool>>,
     /// No write is taken, as on a full disk.
     pub(super) read_only: AtomicBool,
+    /// No head is read, as from a database that is not there.
+    pub(super) headless: AtomicBool,
     /// Cursors are looked up for ever while something is in here.
     pub(super) hangs: Mutex<Vec<()>>,
     pub(super) batches: Mutex<Vec<usize>>,
@@ -154,6 +156,12 @@ impl StoreLayer for Failing {
     async fn read(&self, reads: Vec<Read>) -> Vec<Result<Page, StoreError>> {
         lock(&self.leasts).extend(reads.iter().map(|read| read.least));
         self.store.read(reads).await
+    }
+    async fn heads(&self, timelines: Vec<TimelineId>) -> Result<Vec<crate::storage::Head>, StoreError> {
+        if self.headless.load(Ordering::Relaxed) {
+            return Err(unavailable());
+        }
+        self.store.heads(timelines).await
     }
     async fn cursors(
         &self,

@@ -17,6 +17,23 @@ fn a_login_of_the_same_device_type_kicks_the_older_one() {
 }
 
 #[test]
+fn a_login_that_fails_ends_no_other() {
+    let mut bench = Bench::with(Policy { links_per_user: 1, ..Policy::default() });
+    let old = bench.log_in("alice");
+    bench.store.headless.store(true, Ordering::Relaxed);
+    for device_type in [DeviceType::WEB, DeviceType::IOS] {
+        let (_, verdict) = bench.log_in_on("alice", "alice", device_type);
+        assert!(matches!(verdict, Verdict::Refused { code: ErrorCode::Unavailable, .. }), "{verdict:?}");
+    }
+    assert_eq!(bench.carried(), []);
+    let back = bench.logic.confirm(vec![held(&old, 1)]);
+    assert_eq!(bench.pool.run_until(back).unwrap(), []);
+    bench.store.headless.store(false, Ordering::Relaxed);
+    bench.log_in("alice");
+    assert_eq!(bench.carried(), [(old.conn, Err(KickReason::LoggedInElsewhere))]);
+}
+
+#[test]
 fn a_user_with_too_many_links_loses_the_oldest() {
     let mut bench = Bench::with(Policy { links_per_user: 2, ..Policy::default() });
     let mut links: Vec<ConnId> = Vec::new();
