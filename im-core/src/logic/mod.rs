@@ -204,7 +204,10 @@ impl Logic {
         let (upkeep, lease) = maintenance::run(logic.clone(), stopped, route_stop);
         let routes = route_lease::run(logic.clone(), routes_stopped);
         // Whatever the router refuses now it would refuse to logins too.
-        logic.try_to_renew_routes().await?;
+        if let Err(refused) = logic.try_to_renew_routes().await {
+            logic.release_lease().await;
+            return Err(refused.into());
+        }
         let background = [fan_out.boxed(), rooms.boxed(), upkeep.boxed(), lease.boxed(), routes.boxed()];
         Ok((logic, writer.into_iter().chain(background).collect()))
     }

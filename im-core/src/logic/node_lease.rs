@@ -100,16 +100,23 @@ pub(super) async fn run(logic: Arc<Logic>, mut ended: oneshot::Receiver<()>) {
             Either::Left(_) => return logic.release_lease().await,
             Either::Right(((), again)) => ended = again,
         }
-        // A store that does not answer is not waited for twice: the next renewal would be late.
+        let began = logic.ports.clock.tick();
         renewed = logic.renew_lease().await;
         if renewed {
-            logic.look_at_epoch().await;
-            company.watch(&logic.ports, &logic.name, logic.policy.route_lease).await;
+            // What does not answer is not waited for: the next renewal would be late.
+            let until = logic.ports.clock.sleep_until(began + logic.renewal_pause(renewed));
+            let look = std::pin::pin!(logic.look_around(&mut company));
+            select(look, until).await;
         }
     }
 }
 
 impl Logic {
+    async fn look_around(&self, company: &mut Company) {
+        self.look_at_epoch().await;
+        company.watch(&self.ports, &self.name, self.policy.route_lease).await;
+    }
+
     /// Until the next renewal: sooner after a failure, since no message is taken before it succeeds.
     fn renewal_pause(&self, renewed: bool) -> Duration {
         let usual = self.policy.node_lease / RENEWALS;
@@ -157,7 +164,7 @@ impl Logic {
     }
 
     /// Gives the node's number back, so that the next start need not reckon with a server that still runs. No id is made after this.
-    async fn release_lease(&self) {
+    pub(super) async fn release_lease(&self) {
         if self.is_superseded() {
             return;
         }

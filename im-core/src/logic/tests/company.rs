@@ -193,3 +193,18 @@ fn a_server_whose_router_does_not_take_its_node_does_not_start() {
     bench.pass(Duration::from_millis(2_500));
     assert!(matches!(&*lock(&bench.outcome), Some(Err(StartError::Routes(_)))));
 }
+
+#[test]
+fn a_server_that_the_router_does_not_take_gives_its_lease_back() {
+    let mut bench = Starting::new();
+    let routes = in_process();
+    routes.renew(NodeId(0), i64::MAX, TTL).now_or_never().unwrap().unwrap();
+    bench.pass(Duration::from_secs(60));
+    for _ in 0..3 {
+        bench.start(routes.clone());
+        let refused = lock(&bench.outcome).take();
+        assert!(matches!(refused, Some(Err(StartError::Routes(_)))), "{refused:?}");
+        let held = bench.store.held_nodes().now_or_never().unwrap().unwrap();
+        assert_eq!(held[0].until, bench.now(), "leases of starts in a row run ahead of the clock");
+    }
+}
