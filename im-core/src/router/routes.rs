@@ -160,7 +160,8 @@ pub trait Routes: Send + Sync + 'static {
     ///
     /// # Contract
     /// - Routes of the node's earlier lives are void: they are not found, and are in nobody's way.
-    /// - A renewal of an earlier life changes nothing and is [`Superseded`](RouteError::Superseded).
+    /// - A renewal of an earlier life changes nothing and is [`Superseded`](RouteError::Superseded). Where leases end, this holds while
+    ///   that of the later life lasts.
     /// - Where gates are not in the router's own process, routes of a node whose lease ended are void too.
     ///
     /// # Cancel safety

@@ -6,7 +6,7 @@
 //! | name, after the prefix | what |
 //! |---|---|
 //! | `:u:` uid | a hash, link → epoch, node, life of the node, type of the device, since, seen, device. It expires when nobody speaks of its links |
-//! | `:nodes` | a hash, node → life, end of its lease, renewals |
+//! | `:nodes` | a hash, node → life, end of its lease, renewals, a number of the process |
 //! | `:o:` 0 to 1023 | a sorted set, uid → when a gate last spoke of the user: who is online, to be counted and listed |
 //! | `:l:` name | a lock: token, end of its lease, holder |
 //! | `:k:` uid, `:g:` epoch `:` group, `:c:` epoch `:` uid | caches of blocks, of groups' newest entries and of conversation lists |

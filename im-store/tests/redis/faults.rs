@@ -142,7 +142,7 @@ async fn a_failover_that_lost_writes_is_noticed_and_the_new_master_is_found() {
     routes.renew(NodeId(1), 1, LEASE).await.unwrap();
     let mut early = route(1);
     early.epoch = routes.register(early.clone(), KickPolicy::Never).await.unwrap().epoch;
-    group.master().run("WAIT 1 5000");
+    group.catch_up();
     group.part();
     routes.renew(NodeId(1), 1, LEASE).await.unwrap();
     let mut late = route(2);

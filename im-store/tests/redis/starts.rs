@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
@@ -10,7 +11,7 @@ use im_core::id::NodeId;
 use im_core::logic::{Logic, Policy, Ports, StartError, Stranger};
 use im_core::memory::MemoryStore;
 use im_core::ports::{AuthError, Authenticator, Clock, Credentials, Identity, LogWakeUp, OpenRooms};
-use im_core::router::{Bus, Routes};
+use im_core::router::{Bus, RouteError, RouterNodes, Routes};
 use im_core::time::{Tick, Timestamp};
 use im_store::redis::{Redis, RedisBus, RedisOptions, RedisRoutes};
 use im_test_servers::{Redis as Server, RedisCluster};
@@ -97,7 +98,10 @@ async fn told(options: RedisOptions) -> String {
         Err(error) => return error.to_string(),
     };
     let routes = RedisRoutes::new(redis.clone());
-    if let Err(error) = routes.renew(NodeId(0), 1, Duration::from_secs(60)).await {
+    // Each start has a later life.
+    static LIFE: AtomicI64 = AtomicI64::new(1);
+    let life = LIFE.fetch_add(1, Ordering::Relaxed);
+    if let Err(error) = routes.renew(NodeId(0), life, Duration::from_secs(60)).await {
         return with_causes(&error);
     }
     match RedisBus::new(redis).subscribe(NodeId(0)).await {
@@ -194,4 +198,32 @@ async fn a_cluster_of_which_a_part_is_missing_is_told_before_anybody_logs_in() {
     }
     let words = told(RedisOptions::new(cluster.url())).await;
     assert!(words.contains("the Redis Cluster is down"), "{words}");
+}
+
+const LEASE: Duration = Duration::from_secs(300);
+
+async fn routes(server: &Server) -> RedisRoutes {
+    RedisRoutes::new(RedisOptions::new(server.url()).open().await.unwrap())
+}
+
+#[tokio::test]
+async fn two_processes_do_not_live_as_one_node_also_under_one_life() {
+    let server = Server::start();
+    let [first, second] = [routes(&server).await, routes(&server).await];
+    first.renew(NodeId(0), 7, LEASE).await.unwrap();
+    assert!(matches!(second.renew(NodeId(0), 7, LEASE).await, Err(RouteError::Superseded)));
+    first.renew(NodeId(0), 7, LEASE).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_later_life_that_has_ended_is_in_nobodys_way() {
+    let server = Server::start();
+    let [first, second] = [routes(&server).await, routes(&server).await];
+    first.renew(NodeId(0), 7, LEASE).await.unwrap();
+    second.renew(NodeId(0), 9, LEASE).await.unwrap();
+    assert!(matches!(first.renew(NodeId(0), 7, LEASE).await, Err(RouteError::Superseded)));
+    second.release(NodeId(0), 9).await.unwrap();
+    first.renew(NodeId(0), 7, LEASE).await.unwrap();
+    let RouterNodes::Shared(nodes) = first.nodes().await.unwrap() else { panic!("Redis is shared") };
+    assert_eq!(nodes.iter().map(|node| node.life).collect::<Vec<_>>(), [7]);
 }
