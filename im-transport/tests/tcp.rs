@@ -37,19 +37,19 @@ transport_suite!(Tcp);
 #[tokio::test]
 async fn code_of_the_servers_own_sends_to_its_clients_and_ends_their_logins() {
     let server = server().tcp("127.0.0.1:0").start().await.unwrap();
-    let mut anna = login(&Tcp, &server, "anna", "phone").await;
-    let [service, user] = ["service", "anna"].map(|name| Uid::new(name).unwrap());
+    let mut olga = login(&Tcp, &server, "olga", "phone").await;
+    let [service, user] = ["service", "olga"].map(|name| Uid::new(name).unwrap());
     let sent = server.logic().send([Outgoing::new(service, user.clone(), "welcome")]).await;
-    let push: C2cPush = anna.expect(CmdId::C2C_PUSH).await;
+    let push: C2cPush = olga.expect(CmdId::C2C_PUSH).await;
     assert_eq!((push.from.as_str(), &push.content[..]), ("service", &b"welcome"[..]));
     assert_eq!(push.msgid, sent[0].as_ref().unwrap().msgid.0);
     let online = server.logic().online(vec![user.clone()]).await.unwrap();
     assert_eq!(online[0].len(), 1);
     assert_eq!(server.logic().push(&user, ECHO, "now".into()).await, Ok(1));
-    assert_eq!(&anna.next().await.unwrap().body[..], b"now");
+    assert_eq!(&olga.next().await.unwrap().body[..], b"now");
     assert_eq!(server.logic().kick(&user, KickReason::Administrator).await, Ok(1));
-    assert_eq!(anna.expect_kickout().await.reason, KickReason::Administrator.code());
-    anna.expect_end().await;
+    assert_eq!(olga.expect_kickout().await.reason, KickReason::Administrator.code());
+    olga.expect_end().await;
 }
 
 /// A turn of the runtime that lasts, as one of thousands of logins does, keeps nobody from being accepted.

@@ -21,7 +21,7 @@ fn a_killed_server_comes_back_empty_at_its_port() {
 fn a_replica_takes_over_without_what_it_missed() {
     let group = RedisSentinel::start();
     group.master().run("SET early 1");
-    group.master().run("WAIT 1 5000");
+    group.catch_up();
     group.part();
     group.master().run("SET late 1");
     let before = group.master().port();

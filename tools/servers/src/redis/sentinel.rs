@@ -67,6 +67,18 @@ impl RedisSentinel {
         found.unwrap_or_else(|| panic!("the Sentinel names a master at port {port}"))
     }
 
+    /// Waits until the replica has what the master wrote.
+    ///
+    /// # Panics
+    ///
+    /// If that takes too long.
+    pub fn catch_up(&self) {
+        let written = offset(self.master(), "master_repl_offset");
+        self.wait("the replica has what the master wrote", || {
+            offset(self.replica(), "slave_repl_offset") >= written
+        });
+    }
+
     /// The replica gets no more of what the master writes, as when their network fails.
     pub fn part(&self) {
         // From a master where none is.
@@ -97,4 +109,12 @@ impl RedisSentinel {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// A position in the stream of writes, by its name in `INFO`; `None` before there is one.
+fn offset(server: &Redis, name: &str) -> Option<u64> {
+    let info = server.run("INFO replication");
+    let line =
+        info.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(':').map(str::to_owned));
+    line?.parse().ok()
 }
