@@ -73,6 +73,8 @@ see it. Nothing is counted yet but [`Server::connections`].
 
 With `tracing_subscriber::fmt()`, say `.log_internal_errors(false)`. By default it complains on standard error of each line that
 it cannot write. Where standard error is gone, or lies on a full disk, that complaint is a panic, and ends a part of the server.
+And let nothing wait for whoever reads the log: a pipe that is full stops the server at its next line. Give the subscriber a writer that
+drops what does not fit, such as `tracing_appender::non_blocking`.
 "#
 )]
 //! # Features

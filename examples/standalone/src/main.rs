@@ -30,14 +30,22 @@ const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let code = run(&Cli::parse());
+    logging::flush();
+    code
+}
+
+fn run(cli: &Cli) -> ExitCode {
     let settings = match Settings::load(&cli.flags) {
         Ok(settings) => settings,
         Err(wrong) => return output::complain(&wrong, USAGE),
     };
-    match settings.log_filter() {
-        Ok(filter) => logging::start(filter),
+    let filter = match settings.log_filter() {
+        Ok(filter) => filter,
         Err(wrong) => return output::complain(&wrong, USAGE),
+    };
+    if let Err(failure) = logging::start(filter) {
+        return output::complain(&failure, FAILED);
     }
     descriptors::raise_limit();
     let outcome = match &cli.command {

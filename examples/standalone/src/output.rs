@@ -2,6 +2,8 @@ use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
+use crate::logging;
+
 /// Prints one contract line, at once.
 pub(crate) fn line(text: &str) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
@@ -11,8 +13,11 @@ pub(crate) fn line(text: &str) -> std::io::Result<()> {
 
 /// Says on standard error what is wrong, with its causes.
 pub(crate) fn complain(wrong: &dyn Error, code: u8) -> ExitCode {
-    // If even this cannot be written, the exit code has to do.
-    let _ = writeln!(std::io::stderr(), "error: {}", with_causes(wrong));
+    let line = format!("error: {}", with_causes(wrong));
+    if !logging::say(&line) {
+        // If even this cannot be written, the exit code has to do.
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
     ExitCode::from(code)
 }
 

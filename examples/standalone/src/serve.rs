@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::settings::Settings;
 use crate::store::{Location, Opened};
-use crate::{descriptors, output, routes, runtime, secret, start_error};
+use crate::{descriptors, logging, output, routes, runtime, secret, start_error};
 
 /// The library's error knows neither the name nor how it is given.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +69,8 @@ impl Running {
     /// Says that it serves. It does so too where nobody reads that.
     fn announce(&self) {
         let Some(address) = self.server.tcp_addr() else { return };
+        // What was said on the way comes before.
+        logging::flush();
         if let Err(failure) = output::line(&format!("ready tcp={address}")) {
             let error = &failure as &dyn Error;
             tracing::warn!(error, %address, "serves, but cannot say so on standard output");

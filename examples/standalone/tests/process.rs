@@ -136,6 +136,23 @@ fn a_server_whose_log_goes_nowhere_serves_and_sends_its_clients_away() {
 }
 
 #[test]
+fn a_server_whose_log_nobody_reads_serves_and_ends_when_asked_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut unread, stderr) = std::io::pipe().unwrap();
+    let mut command = program(dir.path());
+    command.args(["--tcp", "127.0.0.1:0", "--log", "trace"]).stdout(Stdio::piped()).stderr(stderr);
+    let mut server = Running::of(command.spawn().unwrap());
+    drop(command);
+    let address = server.address();
+    assert!((0..2_000).all(|_| is_served(&address)));
+    server.signal("TERM");
+    assert_eq!(server.end().0, Some(0));
+    let mut said = Vec::new();
+    unread.read_to_end(&mut said).unwrap();
+    assert!(said.len() >= 60_000, "the pipe was not full: {}", said.len());
+}
+
+#[test]
 fn a_server_whose_ready_line_goes_nowhere_serves() {
     for stdout in gone() {
         let dir = tempfile::tempdir().unwrap();
