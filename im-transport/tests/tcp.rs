@@ -77,7 +77,14 @@ async fn the_port_is_free_once_the_server_was_shut_down() {
 
 /// The one line with both texts, which comes soon.
 async fn line(what: &str, user: &str) -> String {
-    let of = || log::lines(user).into_iter().filter(|line| line.contains(what)).collect::<Vec<_>>();
+    line_after(0, what, user).await
+}
+
+/// The same, after so many lines of the log.
+async fn line_after(count: usize, what: &str, text: &str) -> String {
+    let of = || -> Vec<_> {
+        log::lines_after(count, text).into_iter().filter(|line| line.contains(what)).collect()
+    };
     eventually(what, async || of().len() == 1).await;
     of().remove(0)
 }
@@ -134,6 +141,8 @@ async fn the_log_names_who_was_not_let_in_and_shows_no_token_and_no_line_of_a_cl
     assert!(failed.starts_with("WARN") && failed.ends_with("cause=\"the login panicked\""), "{failed}");
 
     for (what, why) in [("early", "command 2000 before auth"), ("silent", "no auth in time")] {
+        // Links of other tests had the same port before.
+        let before = log::count();
         let stream = TcpStream::connect(server.tcp_addr().unwrap()).await.unwrap();
         let address = stream.local_addr().unwrap();
         let mut link = Raw::new(stream);
@@ -141,8 +150,8 @@ async fn the_log_names_who_was_not_let_in_and_shows_no_token_and_no_line_of_a_cl
             link.ask(ECHO, &AuthRequest::default()).await;
         }
         link.expect_end().await;
-        // With what follows it: a longer port may begin with the same digits.
-        let closed = line("closed without a login", &format!("address={address} link=")).await;
+        // With what follows: a longer port may begin with the same digits.
+        let closed = line_after(before, "closed without a login", &format!("address={address} link=")).await;
         assert!(closed.starts_with("INFO") && closed.ends_with(&format!("why=\"{why}\"")), "{closed}");
     }
 }
@@ -160,6 +169,7 @@ async fn a_flood_of_logins_is_a_few_lines_and_a_count_and_all_of_them_at_debug()
     const FLOOD: usize = 300;
     log::keep();
     let server = server().tcp("127.0.0.1:0").start().await.unwrap();
+    let began = Instant::now();
     let (mut good, mut bad) = (Vec::new(), Vec::new());
     for number in 0..FLOOD {
         let mut link = Tcp.connect(&server).await;
@@ -180,7 +190,8 @@ async fn a_flood_of_logins_is_a_few_lines_and_a_count_and_all_of_them_at_debug()
         })
         .await;
         let (listed, counted) = listed(what, users);
-        assert!(listed < FLOOD / 2 && counted > FLOOD / 2, "{what}: {listed} listed, {counted} counted");
+        let most = 20 * (usize::try_from(began.elapsed().as_secs()).unwrap() + 2);
+        assert!(listed <= most && counted >= FLOOD - listed, "{what}: {listed} listed, {counted} counted");
         assert_eq!(log::lines(users).iter().filter(|line| line.contains(what)).count(), FLOOD);
     }
 }

@@ -15,9 +15,19 @@ pub fn keep() {
     ONCE.call_once(|| tracing::subscriber::set_global_default(Keeper).unwrap());
 }
 
+/// How many lines there are.
+pub fn count() -> usize {
+    LINES.lock().unwrap().len()
+}
+
 /// The lines with this text in them, as `LEVEL message field=value …`.
 pub fn lines(with: &str) -> Vec<String> {
-    LINES.lock().unwrap().iter().filter(|line| line.contains(with)).cloned().collect()
+    lines_after(0, with)
+}
+
+/// The same, after so many lines.
+pub fn lines_after(count: usize, with: &str) -> Vec<String> {
+    LINES.lock().unwrap().iter().skip(count).filter(|line| line.contains(with)).cloned().collect()
 }
 
 struct Keeper;
