@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::disk::Disk;
-use super::open::Refusal;
+use super::refusal::Refusal;
 use super::segment::{self, NotASegment};
 use super::segments::{Wait, read_at};
 

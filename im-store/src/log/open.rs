@@ -19,14 +19,15 @@ use super::owners::Owners;
 use super::queue::Queue;
 use super::recent::Recent;
 use super::record;
-use super::replay::{self, Part, Stop};
+use super::refusal::Refusal;
+use super::replay::{self, Part};
 use super::segment::{self, Position};
 use super::segments::Segments;
 use super::shared::Shared;
 use super::state::State;
 use super::tail::{End, Shape, Tail};
 use super::writer::Writer;
-use super::{Fault, LogOptions, LogStore, import};
+use super::{Fault, LogOptions, LogStore, unfinished};
 use crate::file::sync_directory;
 use crate::lock::FileLock;
 
@@ -81,49 +82,10 @@ pub enum OpenError {
     },
 }
 
-/// Why a store was not opened, before it is known where it is.
-#[derive(Debug)]
-pub(super) enum Refusal {
-    InUse,
-    Unfinished,
-    Io(io::Error),
-    Damaged(String),
-    Newer(u32),
-}
-
-impl From<io::Error> for Refusal {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl From<Fault> for Refusal {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Io(error) => Self::Io(io::Error::new(error.kind(), error)),
-            other => Self::Damaged(other.to_string()),
-        }
-    }
-}
-
-impl From<Stop> for Refusal {
-    fn from(stop: Stop) -> Self {
-        match stop {
-            Stop::Fault(fault) => fault.into(),
-            Stop::Damaged(at) => damaged(at),
-        }
-    }
-}
-
-fn damaged(at: Position) -> Refusal {
-    let (segment, offset) = (at.segment(), at.offset());
-    Refusal::Damaged(format!("segment {segment} of the log, offset {offset}, is not what was written there"))
-}
-
 /// Locks, reads what is there, and starts the threads.
 pub(super) fn open(options: LogOptions) -> Result<LogStore, OpenError> {
     let dir = options.dir.clone();
-    let unfinished = || if import::is_unfinished(&dir) { Err(Refusal::Unfinished) } else { Ok(()) };
+    let unfinished = || if unfinished::is_marked(&dir) { Err(Refusal::Unfinished) } else { Ok(()) };
     refuse(options.dir.clone(), open_dir(options, unfinished))
 }
 
@@ -335,7 +297,7 @@ impl Log {
             self.segments.pop();
             return self.replay_segment(end, state);
         }
-        Err(damaged(end.position))
+        Err(Refusal::damaged(end.position))
     }
 
     /// Whether a segment is the last one and has nothing: a crash came before the seal of the one before it.

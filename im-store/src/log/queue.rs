@@ -8,7 +8,7 @@ use im_core::storage::{CursorAck, NodeLease, Placed, Post, StoreError};
 use im_core::time::Timestamp;
 
 use super::Fault;
-use super::import::Rows;
+use super::fill::Rows;
 
 /// Many answers, one for each question.
 pub(super) type Answers<T> = Vec<Result<T, StoreError>>;

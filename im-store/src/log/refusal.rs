@@ -35,12 +35,15 @@ impl From<Stop> for Refusal {
     fn from(stop: Stop) -> Self {
         match stop {
             Stop::Fault(fault) => fault.into(),
-            Stop::Damaged(at) => damaged(at),
+            Stop::Damaged(at) => Self::damaged(at),
         }
     }
 }
 
-fn damaged(at: Position) -> Refusal {
-    let (segment, offset) = (at.segment(), at.offset());
-    Refusal::Damaged(format!("segment {segment} of the log, offset {offset}, is not what was written there"))
+impl Refusal {
+    /// What is at this place is not what was written there.
+    pub(super) fn damaged(at: Position) -> Self {
+        let (segment, offset) = (at.segment(), at.offset());
+        Self::Damaged(format!("segment {segment} of the log, offset {offset}, is not what was written there"))
+    }
 }
