@@ -13,11 +13,11 @@ use im_core::id::Version;
 use im_core::message::TimelineId;
 use im_core::storage::{Part, Placed, StoreError};
 
-use super::buckets::{Ownership, bucket_of, number_of};
 use super::driver::{Column, Session};
 use super::halves::{Sent, Standing};
 use super::heads::Left;
 use super::lookup::{self, Owners};
+use super::ownership::{Ownership, bucket_of, number_of};
 use super::plan::{self, Known, KnownOwner, Plan};
 use super::statement::{Both, Insert, Together};
 use super::tries::Tries;

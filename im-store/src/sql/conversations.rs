@@ -4,8 +4,8 @@ use im_core::message::TimelineId;
 use im_core::storage::{Conversation, Conversations, StoreError};
 use im_core::time::Timestamp;
 
-use super::buckets::check_owned;
 use super::driver::{Row, Session, Value};
+use super::ownership::check_owned;
 use super::statement::Text;
 use super::{Fault, SqlStore, lookup};
 use crate::name;

@@ -6,9 +6,9 @@ use im_core::id::{DeviceId, Uid, Version};
 use im_core::message::TimelineId;
 use im_core::storage::{Cursor, CursorAck, Cursors, MAX_CURSORS, StoreError, StoreErrorKind};
 
-use super::buckets::{check_owned, number_of};
 use super::driver::{Column, Row, Session, Value};
 use super::lookup::{self, Owners};
+use super::ownership::{check_owned, number_of};
 use super::statement::{Both, Insert, Text};
 use super::tries::Tries;
 use super::{Fault, SqlStore, writing};

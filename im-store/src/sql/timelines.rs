@@ -6,10 +6,10 @@ use im_core::storage::{Found, Head, Page, Part, Placed, Post, Read, StoreError, 
 use im_core::time::Timestamp;
 use im_proto::CmdId;
 
-use super::buckets::check_owned;
 use super::driver::{Row, Session, Value};
 use super::halves::{self, Sent};
 use super::lookup::{self, Owner, Owners};
+use super::ownership::check_owned;
 use super::statement::Text;
 use super::{Fault, SqlStore};
 use crate::name;

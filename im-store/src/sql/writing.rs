@@ -7,9 +7,9 @@
 use std::collections::BTreeSet;
 
 use super::Fault;
-use super::buckets::{Ownership, SHARED, STAYING};
 use super::driver::{Column, Row, Session};
 use super::lookup::{self, Owners};
+use super::ownership::{Ownership, SHARED, STAYING};
 use super::statement::{Both, Keyed};
 
 /// Rows are locked in the order in which they are found: in the index for MySQL, sorted for PostgreSQL. The columns 4 and 5 are the bucket and its state.

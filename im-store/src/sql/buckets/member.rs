@@ -7,6 +7,7 @@ use im_core::storage::{Bucket, BucketState, Member, SetId};
 
 use super::super::Fault;
 use super::super::driver::{Session, Value};
+use super::super::ownership::BucketRow;
 use super::super::statement::Text;
 use super::state;
 use crate::name;
@@ -49,7 +50,7 @@ pub(super) async fn timelines(session: &mut Session, limit: usize) -> Result<Vec
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let rows = session.select(&WRITTEN, vec![Value::Int(limit)]).await?;
     let moving = state::all_moving(session).await?;
-    let elsewhere = moving.iter().filter_map(state::BucketRow::moving);
+    let elsewhere = moving.iter().filter_map(BucketRow::moving);
     let elsewhere = elsewhere.filter(|row| matches!(row.state, BucketState::Gone | BucketState::Arriving));
     let elsewhere: BTreeSet<Bucket> = elsewhere.map(|row| row.bucket).collect();
     let mut timelines = Vec::new();

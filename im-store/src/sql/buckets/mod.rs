@@ -20,12 +20,12 @@ use im_core::storage::{
 };
 
 use super::driver::{Column, Session, Value};
+use super::ownership::{BucketRow, GONE, bucket_of};
 use super::statement::{Both, Insert, Text};
 use super::{Fault, SqlStore};
 use clear::Cleared;
 pub(super) use member::place;
-use state::{BucketRow, GONE, of_move};
-pub(super) use state::{Ownership, SHARED, STAYING, bucket_of, check_owned, number_of};
+use state::of_move;
 
 static MAP: Text = Text::new("SELECT m.version, m.map FROM bucket_map m WHERE m.id = 1");
 

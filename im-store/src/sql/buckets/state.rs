@@ -1,146 +1,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use im_core::message::TimelineId;
-use im_core::storage::{Bucket, BucketState, MoveId, MovingBucket};
+use im_core::storage::{Bucket, BucketState, MoveId};
 
-use super::super::driver::{Column, Row, Session, Value};
+use super::super::Fault;
+use super::super::driver::{Column, Session, Value};
+use super::super::ownership::{BucketRow, GONE, SHARED, bucket_rows};
 use super::super::statement::{Both, Insert, Keyed, Text};
-use super::super::{Fault, lookup};
-use crate::name;
-
-pub(super) const GONE: BucketState = BucketState::Gone;
-
-/// A row of `buckets`.
-#[derive(Clone, Debug)]
-pub(super) struct BucketRow {
-    pub(super) bucket: i64,
-    /// `None` if it is simply owned. A fence that is over is none.
-    pub(super) state: Option<BucketState>,
-    pub(super) id: MoveId,
-    pub(super) dest: i64,
-    /// Milliseconds until the fence ends, or since the bucket is gone, as a negative number.
-    pub(super) remaining: i64,
-    /// Whether a fence is over by the clock, and nobody has written that down.
-    is_over: bool,
-}
-
-impl BucketRow {
-    /// From the columns bucket, state, id, dest and the milliseconds to `until_ms`.
-    fn of(row: &Row) -> Result<Self, Fault> {
-        let remaining = row.int(4)?;
-        let state = match row.int(1)? {
-            0 => None,
-            2 if remaining > 0 => Some(BucketState::Fenced),
-            1 | 2 => Some(BucketState::Leaving),
-            3 => Some(GONE),
-            4 => Some(BucketState::Arriving),
-            _ => return Err(Fault::BadRow("buckets.state")),
-        };
-        let (id, dest) = (MoveId(row.int(2)?), row.int(3)?);
-        let is_over = row.int(1)? == 2 && remaining <= 0;
-        Ok(Self { bucket: row.int(0)?, state, id, dest, remaining, is_over })
-    }
-
-    pub(super) fn moving(&self) -> Option<MovingBucket> {
-        let bucket = Bucket::new(u16::try_from(self.bucket).ok()?)?;
-        Some(MovingBucket { bucket, state: self.state?, id: self.id, to: u16::try_from(self.dest).ok()? })
-    }
-
-    fn leaves(&self) -> bool {
-        matches!(self.state, Some(BucketState::Leaving | BucketState::Fenced))
-    }
-}
-
-/// The bucket of an owner's name.
-pub(in super::super) fn bucket_of(owner: &[u8]) -> Result<i64, Fault> {
-    let owner = name::parse(owner).ok_or(Fault::BadRow("owners.name"))?;
-    Ok(i64::from(Bucket::of(&name::timeline_of(&owner)).number()))
-}
-
-/// The columns of a [`BucketRow`], with the time of each dialect.
-macro_rules! rows {
-    ($condition:literal, $mysql_end:literal, $postgres_end:literal) => {
-        Both {
-            mysql: concat!(
-                "SELECT b.bucket, b.state, b.id, b.dest, \
-                 CAST(b.until_ms - CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED) AS SIGNED) FROM buckets b WHERE ",
-                $condition,
-                $mysql_end
-            ),
-            postgres: concat!(
-                "SELECT b.bucket, b.state, b.id, b.dest, \
-                 b.until_ms - CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) FROM buckets b WHERE ",
-                $condition,
-                $postgres_end
-            ),
-        }
-    };
-}
-
-/// Rows of which nobody changes one until the transaction ends. They are locked in the order of their numbers.
-pub(in super::super) static SHARED: Keyed = Keyed::new(
-    rows!("{keys}", " ORDER BY b.bucket LOCK IN SHARE MODE", " ORDER BY b.bucket FOR SHARE"),
-    &["b.bucket"],
-);
-
-/// The same where nobody changes any.
-pub(in super::super) static STAYING: Keyed = Keyed::new(rows!("{keys}", "", ""), &["b.bucket"]);
 
 static LOCKED: Keyed = Keyed::new(
-    rows!("{keys}", " ORDER BY b.bucket FOR UPDATE", " ORDER BY b.bucket FOR UPDATE"),
+    bucket_rows!("{keys}", " ORDER BY b.bucket FOR UPDATE", " ORDER BY b.bucket FOR UPDATE"),
     &["b.bucket"],
 );
 
-static OF_MOVE: Keyed = Keyed::new(rows!("{keys}", "", ""), &["b.id"]);
+static OF_MOVE: Keyed = Keyed::new(bucket_rows!("{keys}", "", ""), &["b.id"]);
 
-static BY_STATE: Keyed = Keyed::new(rows!("{keys}", "", ""), &["b.state"]);
-
-/// Who may be written to.
-#[derive(Debug, Default)]
-pub(in super::super) struct Ownership {
-    refused: BTreeSet<i64>,
-    leaving: BTreeSet<i64>,
-}
-
-impl Ownership {
-    /// Of the rows of the buckets that matter. `FencesOver` if fences have to be ended first.
-    pub(in super::super) fn of(rows: &[Row]) -> Result<Self, Fault> {
-        let (mut ownership, mut over) = (Self::default(), BTreeSet::new());
-        for row in rows {
-            let row = BucketRow::of(row)?;
-            match row.state {
-                _ if row.is_over => over.insert(row.bucket),
-                None => false,
-                Some(BucketState::Leaving) => ownership.leaving.insert(row.bucket),
-                Some(_) => ownership.refused.insert(row.bucket),
-            };
-        }
-        match over.is_empty() {
-            true => Ok(ownership),
-            false => Err(Fault::FencesOver(over)),
-        }
-    }
-
-    pub(in super::super) fn refuses(&self, timeline: &TimelineId) -> bool {
-        self.refused.contains(&number_of(timeline))
-    }
-
-    /// Whether it simply belongs here.
-    pub(in super::super) fn is_simple(&self, timeline: &TimelineId) -> bool {
-        !self.refuses(timeline) && !self.is_leaving(timeline)
-    }
-
-    /// Whether what changes has to be copied again.
-    pub(in super::super) fn is_leaving(&self, timeline: &TimelineId) -> bool {
-        self.leaving.contains(&number_of(timeline))
-    }
-}
-
-/// The number of a timeline's bucket.
-pub(in super::super) fn number_of(timeline: &TimelineId) -> i64 {
-    i64::from(Bucket::of(timeline).number())
-}
+static BY_STATE: Keyed = Keyed::new(bucket_rows!("{keys}", "", ""), &["b.state"]);
 
 static END_FENCES: Keyed =
     Keyed::new(Both::same("UPDATE buckets SET state = 1, until_ms = 0 WHERE {keys}"), &["bucket"]);
@@ -152,32 +27,6 @@ pub(super) async fn end_fences(session: &mut Session, buckets: &BTreeSet<i64>) -
     let over = rows.iter().filter(|row| row.is_over).map(|row| row.bucket);
     session.find(&END_FENCES, vec![Column::ints(over)]).await.map(drop)
 }
-
-/// Whether all these may be read here. (Rows of buckets that are gone stay for longer than a call takes.)
-pub(in super::super) async fn check_owned<'a>(
-    session: &mut Session,
-    owners: &lookup::Owners,
-    timelines: impl Iterator<Item = &'a TimelineId>,
-) -> Result<(), Fault> {
-    let mut unknown = BTreeSet::new();
-    for timeline in timelines {
-        match owners.get(&name::of(timeline)) {
-            Some(owner) if owner.is_elsewhere => return Err(Fault::Moved),
-            Some(_) => {}
-            None => {
-                unknown.insert(number_of(timeline));
-            }
-        }
-    }
-    let rows = session.find(&ELSEWHERE, vec![Column::ints(unknown.into_iter())]).await?;
-    match rows.is_empty() {
-        true => Ok(()),
-        false => Err(Fault::Moved),
-    }
-}
-
-static ELSEWHERE: Keyed =
-    Keyed::new(Both::same("SELECT b.bucket FROM buckets b WHERE b.state >= 3 AND {keys}"), &["b.bucket"]);
 
 /// Rows that are not simply owned.
 pub(super) async fn all_moving(session: &mut Session) -> Result<Vec<BucketRow>, Fault> {
