@@ -69,6 +69,7 @@ mod open;
 mod options;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod outbox;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 mod ownership;
 // SQLite's rows have numbers that the other databases' do without, and the other way round.
 #[cfg_attr(not(all(feature = "sqlite", any(feature = "mysql", feature = "postgres"))), allow(dead_code))]
